@@ -17,6 +17,7 @@ from typing import Any
 
 import pytest
 import yaml
+from tests.study.journals import write_unchecked
 from tests.study.small_study import evaluate_here, small_document
 from typer.testing import CliRunner
 
@@ -25,7 +26,7 @@ from autoselection.config import StudyConfig, TrackingConfig, load_config, parse
 from autoselection.errors import AutoSelectionError, ConfigError, MissingExtraError, StudyError
 from autoselection.evaluation import EvaluationJob, EvaluationResult
 from autoselection.report import write_report
-from autoselection.study import Study, run_study, tracked
+from autoselection.study import Study, read_events, run_study, tracked
 from autoselection.tracking import track_study
 from autoselection.tracking.runs import trial_runs
 from autoselection.tracking.secrets import Secrets
@@ -248,6 +249,33 @@ def test_of_many_sources_the_same_few_are_sent_of_every_trial(study: Study, monk
     named = len(study.all_trials()[0].record["state"]["source_share"])
     assert named > 2 and all(found == shares[0] for found in shares)
     assert len(shares[0]) == 2 and f"state/source_share/{named - 1} other sources" in shares[0]
+NAMED = {
+    "知乎": 0.25,
+    "微博": 0.5,
+    "百度": 0.125,
+    "हिन्दी": 0.75,
+    "a(b": 0.0625,
+    "a[b": 0.375,
+    **{"x" * 260 + end: 0.5 for end in "yz"},
+}
+
+
+@pytest.mark.parametrize("name", [pytest.param(name, marks=has(name)) for name in TRACKERS])
+def test_no_number_is_lost_by_the_name_of_its_source(name: str, study: Study, place: Path) -> None:
+    file = study.path / "journal.jsonl"
+    events = read_events(file)
+    first = next(event for event in events if event["event"] == "trial")["trial"]
+    first["state"]["source_share"] = NAMED
+    write_unchecked(file, events)
+    local = TRACKERS[name]
+    track_study(Study(study.path), TrackingConfig(to=name, uri=local.uri(place)))
+    for _ in range(240):
+        if first["id"] in (found := local.read(place)) and "" not in found:
+            break
+        time.sleep(0.25)
+    told = {key: value for key, value in found[first["id"]].numbers.items() if key.startswith("state/source_share/")}
+    assert sorted(told.values()) == sorted(NAMED.values())
+    assert told["state/source_share/知乎"] == 0.25 and max(map(len, told)) <= 250
 
 
 @has("mlflow")

@@ -2,16 +2,23 @@
 
 from __future__ import annotations
 
+import hashlib
 import importlib
 import re
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Protocol, cast
+from typing import Protocol, TypeVar, cast
 from urllib.parse import urlsplit, urlunsplit
 
 from autoselection.config import TrackingConfig
 from autoselection.errors import StudyError
 from autoselection.tracking.runs import Run
+
+#: Longest name of a number (characters).
+_LONGEST = 250
+
+Entry = TypeVar("Entry")
 
 
 class TrackerError(StudyError):
@@ -69,14 +76,21 @@ def open_tracker(config: TrackingConfig, folder: Path, key: str) -> Tracker:
     return cast(Tracker, module.open_runs(config, folder, key))
 
 
-def plain_name(name: str) -> str:
-    """A name of a number with those letters alone that every tracker takes."""
-    return re.sub(r"[^\w./ -]", "_", name, flags=re.ASCII).strip()[:250]
+def plain_names(values: Mapping[str, Entry]) -> dict[str, Entry]:
+    """Values by names that every tracker takes: letters and digits of all scripts, ``.``, ``/``, ``-``, blanks, ``_`` for all
+    else, 250 characters at most. Where that makes two names the same, each gets eight digits of its hash."""
+    plain = {name: _plain(name) for name in values}
+    met = Counter(plain.values())
+    return {plain[name] if met[plain[name]] == 1 else _told_apart(name): value for name, value in values.items()}
 
 
-def plain_numbers(numbers: Mapping[str, float]) -> dict[str, float]:
-    """Numbers by names that every tracker takes."""
-    return {plain_name(name): value for name, value in numbers.items()}
+def _plain(name: str) -> str:
+    return re.sub(r"[^\w./ -]", "_", name).strip()[:_LONGEST]
+
+
+def _told_apart(name: str) -> str:
+    digest = hashlib.blake2b(name.encode("utf-8", "surrogatepass"), digest_size=4).hexdigest()
+    return f"{_plain(name)[: _LONGEST - 9]}-{digest}"
 
 
 def without_password(address: str) -> str:

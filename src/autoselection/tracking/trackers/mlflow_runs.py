@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 from autoselection.config import TrackingConfig
 from autoselection.study.tracked import STUDY
 from autoselection.tracking.runs import Run
-from autoselection.tracking.trackers.base import plain_name, plain_numbers, without_password
+from autoselection.tracking.trackers.base import plain_names, without_password
 
 _KEY = "autoselection.key"
 #: Most entries that one call takes.
@@ -106,16 +106,16 @@ class MlflowRuns:
         """Parameters that it has not, words, and numbers: the same number at the same time is one to MLflow."""
         make = self._entities
         has = self._client.get_run(name).data.params
-        parameters = [make.Param(plain_name(key), str(value)) for key, value in run.parameters.items()]
+        parameters = [make.Param(key, str(value)) for key, value in plain_names(run.parameters).items()]
         for part in _parts([one for one in parameters if one.key not in has], _PARAMETERS):
             self._client.log_batch(name, params=part)
-        tags = [make.RunTag(plain_name(key), value) for key, value in run.words.items()]
+        tags = [make.RunTag(key, value) for key, value in plain_names(run.words).items()]
         note = make.RunTag("mlflow.note.content", "\n\n".join(f"{key}: {value}" for key, value in run.words.items()))
         self._client.log_batch(name, tags=[*tags, note])
         metrics = [
             make.Metric(key, value, when, step)
             for step, when, numbers in told
-            for key, value in plain_numbers(numbers).items()
+            for key, value in plain_names(numbers).items()
         ]
         for part in _parts(metrics, _METRICS):
             self._client.log_batch(name, metrics=part)

@@ -13,7 +13,7 @@ from autoselection.config import TrackingConfig
 from autoselection.study.tracked import STUDY
 from autoselection.system import expanded
 from autoselection.tracking.runs import Run
-from autoselection.tracking.trackers.base import plain_name, plain_numbers
+from autoselection.tracking.trackers.base import plain_names
 
 
 def open_runs(config: TrackingConfig, folder: Path, key: str) -> TensorboardRuns:
@@ -64,7 +64,7 @@ class TensorboardRuns:
             for name, text in {"about": words, **texts}.items():
                 writer.add_event(Event(wall_time=run.began, summary=Summary(value=[_text(name, text)])))
             for step, when, numbers in told:
-                values = [Summary.Value(tag=name, simple_value=value) for name, value in plain_numbers(numbers).items()]
+                values = [Summary.Value(tag=name, simple_value=value) for name, value in plain_names(numbers).items()]
                 if values:
                     writer.add_event(Event(wall_time=when, step=step, summary=Summary(value=values)))
         finally:
@@ -95,14 +95,14 @@ def _parameters(run: Run) -> list[Any]:
 
     about = metadata.create_summary_metadata
     start = plugin_data_pb2.SessionStartInfo(group_name=run.key, start_time_secs=run.began)
-    for name, value in run.parameters.items():
+    for name, value in plain_names(run.parameters).items():
         if isinstance(value, bool):
             found = Value(bool_value=value)
         elif isinstance(value, (int, float)):
             found = Value(number_value=value)
         else:
             found = Value(string_value=value)
-        start.hparams[plain_name(name)].CopyFrom(found)
+        start.hparams[name].CopyFrom(found)
     end = plugin_data_pb2.SessionEndInfo(
         status="STATUS_FAILURE" if run.failed else "STATUS_SUCCESS" if run.ended else "STATUS_RUNNING",
         end_time_secs=run.ended or run.began,

@@ -12,7 +12,7 @@ from typing import Any
 from autoselection.config import TrackingConfig
 from autoselection.study.tracked import STUDY
 from autoselection.tracking.runs import Run
-from autoselection.tracking.trackers.base import TrackerError, plain_name, plain_numbers, without_password
+from autoselection.tracking.trackers.base import TrackerError, plain_names, without_password
 
 #: Longest wait for a server's answer (s).
 _PATIENCE = 10.0
@@ -82,7 +82,7 @@ class TrackioRuns:
             name=self._name(run),
             group=self._group,
             config={
-                **{plain_name(name): value for name, value in run.parameters.items()},
+                **plain_names(run.parameters),
                 **run.words,
                 "job_type": "study" if run.key == STUDY else "trial",
                 _DIGEST: run.digest,
@@ -99,9 +99,9 @@ class TrackioRuns:
         done = _steps(run)
         try:
             if not done:
-                run.log(plain_numbers(trial.numbers), step=0)
+                run.log(plain_names(trial.numbers), step=0)
             if trial.final and (known is not None or done < 2):
-                run.log(plain_numbers(trial.final), step=max(1, done))
+                run.log(plain_names(trial.final), step=max(1, done))
         finally:
             run.finish()
         return str(run.name)
@@ -111,9 +111,9 @@ class TrackioRuns:
         try:
             done = _steps(run)
             for point in study.points[max(points, done - 1) :]:
-                run.log(plain_numbers(point.numbers), step=point.step)
+                run.log(plain_names(point.numbers), step=point.step)
             if study.final and done <= len(study.points) + 1:
-                run.log(plain_numbers(study.final), step=len(study.points) + 1)
+                run.log(plain_names(study.final), step=len(study.points) + 1)
             for file in files:
                 run.log_artifact(file, name=f"{self._key}-{file.name}", type="report")
         finally:

@@ -10,7 +10,7 @@ from typing import Any
 from autoselection.config import TrackingConfig
 from autoselection.study.tracked import STUDY
 from autoselection.tracking.runs import Run
-from autoselection.tracking.trackers.base import TrackerError, plain_name, plain_numbers, without_password
+from autoselection.tracking.trackers.base import TrackerError, plain_names, without_password
 
 _OFFLINE = "offline"
 #: Longest wait for an answer of the server (s).
@@ -82,7 +82,7 @@ class WandbRuns:
             name=run.name,
             group=self._group,
             job_type="study" if run.key == STUDY else "trial",
-            config={plain_name(name): value for name, value in run.parameters.items()},
+            config=plain_names(run.parameters),
             notes=_note(run.words),
             resume="allow",
             reinit="create_new",
@@ -93,14 +93,14 @@ class WandbRuns:
         if known is not None and self._offline:  # a second file of one run would take the place of the first
             return known
         run = self._begun(trial)
-        run.summary.update(plain_numbers({**trial.numbers, **trial.final}) | dict(trial.words))
+        run.summary.update(plain_names({**trial.numbers, **trial.final}) | dict(trial.words))
         run.finish(exit_code=int(trial.failed))
         return str(run.id)
 
     def update(self, study: Run, points: int, files: Sequence[Path]) -> Sequence[str]:
         for point in study.points[points:]:
-            self._study.log(plain_numbers(point.numbers), step=point.step)
-        self._study.summary.update(plain_numbers(study.final) | dict(study.words))
+            self._study.log(plain_names(point.numbers), step=point.step)
+        self._study.summary.update(plain_names(study.final) | dict(study.words))
         self._study.notes = _note(study.words)
         if files:
             artifact = self._wandb.Artifact(f"report-{self._key}", type="report")
