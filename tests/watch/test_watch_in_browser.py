@@ -98,6 +98,30 @@ def test_a_strangers_text_stays_text(unfinished: Path, chromium: Any) -> None:
         assert any("Content Security Policy" in problem for problem in opened.problems)  # a second wall
 
 
+@pytest.mark.parametrize(
+    "scores",
+    [
+        (0.1 + 0.2, 0.3),  # the same but for the last bit
+        (-1.23450, -1.23460),
+        (0.0, 0.0),
+        (-1e-7, 250000.0),
+    ],
+)
+def test_scores_near_each_other_are_drawn_with_ticks_that_differ(
+    scores: tuple[float, float], copied: Path, chromium: Any
+) -> None:
+    events = read_events(copied / "journal.jsonl")
+    told = [event for event in events if event["event"] == "evaluation"]
+    for place, event in enumerate(told):
+        event["result"]["score"] = scores[place % 2]
+    write_unchecked(copied / "journal.jsonl", events)
+    with serving(copied) as server:
+        opened = look(chromium, server.url)
+        marks = opened.page.locator("#scores svg text[text-anchor=end]").all_text_contents()
+        assert 3 <= len(set(marks)) == len(marks) <= 8, marks
+        assert opened.page.locator("#scores svg circle").count() == len(told) and opened.problems == []
+
+
 @pytest.mark.parametrize(("scheme", "width"), [("light", 1200), ("dark", 360)])
 def test_everyone_can_read_it(scheme: str, width: int, copied: Path, chromium: Any) -> None:
     with searching(copied), telling(copied, "t001-seed0"), serving(copied) as server:

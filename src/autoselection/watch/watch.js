@@ -52,31 +52,36 @@ function table(key, sheet, words = []) {
 // ---- plots
 const number = (value) => String(Number(value.toPrecision(4)));
 
+// [value, label]; with as many digits as tell neighbours apart.
 function ticks(low, high, count) {
   const rough = (high - low) / count, power = 10 ** Math.floor(Math.log10(rough));
   const step = [1, 2, 5, 10].find((factor) => factor * power >= rough) * power;
-  const found = [];
-  for (let value = Math.ceil(low / step) * step; value <= high + step / 1e6; value += step) found.push(Number(value.toPrecision(12)));
-  return found;
+  const digits = Math.min(20, Math.max(0, -Math.floor(Math.log10(step) + 1e-9)));
+  const first = Math.ceil(low / step - 1e-6), last = Math.floor(high / step + 1e-6);
+  return Array.from({ length: last - first + 1 }, (_, place) => (first + place) * step).map((value) => [value, value.toFixed(digits)]);
 }
 
 // points: [[x, y], …]; draws axes and hands (x, y) => place to `inside`, which returns elements.
 function plot(label, points, size, axis, inside) {
-  const [width, height] = size, left = 62, right = 12, top = 10, bottom = 34;
+  const [width, height] = size, right = 12, top = 10, bottom = 34;
   const xs = points.map(([x]) => x), ys = points.map(([, y]) => y);
   let [minX, maxX] = [Math.min(...xs), Math.max(...xs, axis.to || -Infinity)], [minY, maxY] = [Math.min(...ys), Math.max(...ys)];
   if (minX === maxX) [minX, maxX] = [minX - 1, maxX + 1];
-  const margin = (maxY - minY) * 0.06 || Math.abs(minY) * 0.05 || 1;
+  // Scores that differ in their last bits are the same here: between them there is no room for ticks.
+  const largest = Math.max(Math.abs(minY), Math.abs(maxY)), span = maxY - minY;
+  const margin = span > 1e-9 * largest ? span * 0.06 : largest * 0.05 || 1;
   minY -= margin; maxY += margin;
+  const marks = ticks(minY, maxY, height > 200 ? 5 : 3);
+  const left = Math.max(62, 16 + 7 * Math.max(...marks.map(([, label]) => label.length)));
   const x = (value) => left + ((value - minX) / (maxX - minX)) * (width - left - right);
   const y = (value) => height - bottom - ((value - minY) / (maxY - minY)) * (height - top - bottom);
   const svg = drawn("svg", { viewBox: `0 0 ${width} ${height}`, role: "img", "aria-label": label });
-  for (const value of ticks(minY, maxY, height > 200 ? 5 : 3)) {
+  for (const [value, label] of marks) {
     svg.append(drawn("line", { class: "grid", x1: left, x2: width - right, y1: y(value), y2: y(value) }));
-    svg.append(drawn("text", { x: left - 6, y: y(value) + 4, "text-anchor": "end" }, number(value)));
+    svg.append(drawn("text", { x: left - 6, y: y(value) + 4, "text-anchor": "end" }, label));
   }
-  for (const value of ticks(minX, maxX, width > 500 ? 8 : 4).filter((value) => Number.isInteger(value) && value >= 0)) {
-    svg.append(drawn("text", { x: x(value), y: height - bottom + 16, "text-anchor": "middle" }, number(value)));
+  for (const [value] of ticks(minX, maxX, width > 500 ? 8 : 4).filter(([value]) => Number.isInteger(value) && value >= 0)) {
+    svg.append(drawn("text", { x: x(value), y: height - bottom + 16, "text-anchor": "middle" }, String(value)));
   }
   svg.append(drawn("line", { class: "axis", x1: left, x2: width - right, y1: height - bottom, y2: height - bottom }));
   svg.append(drawn("text", { x: (left + width - right) / 2, y: height - 4, "text-anchor": "middle" }, axis.title));
