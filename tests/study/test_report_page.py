@@ -23,6 +23,9 @@ from autoselection.report.study_page import study_page
 from autoselection.report.study_report import view_markdown
 from autoselection.report.study_view import StudyView
 from autoselection.study import Study, read_events
+from autoselection.tracking.runs import study_run
+from autoselection.watch.board import results_board
+from autoselection.watch.record import record
 
 
 @pytest.fixture(scope="module")
@@ -100,6 +103,32 @@ def test_scores_of_other_scales_are_no_part_of_what_is_compared(view: StudyView,
         assert [row[0] for row in drawn.numbers.rows] == [trial.id for trial in view.trials]
     alone = study_page(replace(view, trials=(foreign,)))  # nothing to compare, and no failure
     assert "Tasks by trial" not in [figure.title for figure in figures_of(alone)]
+
+
+def test_a_repeat_that_lowers_the_leader_lowers_the_best_so_far(finished_study: Study, tmp_path: Path) -> None:
+    """t001 has 0.9, t002 0.8, and t003, which trains the rows of t001 again, 0.5: the best is t002 then."""
+    shutil.copytree(finished_study.path, tmp_path / "study")
+    events = [dict(event) for event in read_events(tmp_path / "study" / "journal.jsonl")]
+    first = next(event["trial"] for event in events if event["event"] == "trial")
+    values = {"t001": 0.9, "t002": 0.8, "t003": 0.5}
+    kept = []
+    for event in events:
+        if event["event"] == "trial" and event["trial"]["id"] == "t003":
+            event["trial"] |= {"subset_hash": first["subset_hash"], "origin": "repeat", "of": "t001"}
+        if event["event"] == "evaluation":
+            event["result"] |= {"score": values.get(event["trial"], 0.1)}
+            event["seed"] = int(event["trial"] == "t003")
+        if event["event"] in ("study", "trial", "evaluation", "round"):
+            kept.append({key: value for key, value in event.items() if key != "chain"})
+    write_unchecked(tmp_path / "study" / "journal.jsonl", kept)
+    study = Study(tmp_path / "study")
+    best = study.best()
+    assert best is not None and (best.id, best.score) == ("t002", 0.8)
+    expected = [0.9, 0.9, 0.8, 0.8, 0.8]
+    assert [trial.best for trial in view_study(study).trials] == expected
+    assert [point.numbers["best/score"] for point in study_run(study).points] == expected
+    points = results_board(record(study)).points
+    assert [point.best for point in points] == expected and [point.trial for point in points if point.leads] == ["t002"]
 
 
 def test_markdown_and_page_have_the_same_tables_and_notes(view: StudyView) -> None:

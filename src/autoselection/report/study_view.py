@@ -51,7 +51,7 @@ class TrialView:
 
     Attributes:
         spent: evaluations spent with it, in full ones.
-        best: score of the best full evaluation so far; None before there is one.
+        best: score of the best subset so far, the mean of its repeats until then; None before there is one.
         expected: mean and standard deviation that the surrogate expected; None without a prediction.
         state: numbers of the state vector by name.
     """
@@ -255,14 +255,11 @@ def _selection(study: Study) -> tuple[SelectionView | None, tuple[str, ...]]:
 def trial_views(study: Study) -> tuple[TrialView, ...]:
     """Every trial, in order."""
     found = []
-    spent, leader = 0.0, None
-    trials = study.all_trials()
+    spent, trials = 0.0, study.all_trials()
     states = shown_numbers([trial.record["state"] for trial in trials])
-    for trial, state in zip(trials, states, strict=True):
+    for trial, state, leader in zip(trials, states, study.leaders(trials), strict=True):
         spent += trial.fidelity
         full = trial.fidelity == 1.0
-        if full and trial.score is not None:
-            leader = trial if leader is None else max(trial, leader, key=study.merit)
         record = trial.record
         expected = record.get("prediction")
         found.append(

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -28,7 +28,7 @@ from autoselection.recipes import ordered_hash
 from autoselection.study.identity import check_identity
 from autoselection.study.kind import JOURNAL, check_study, no_study
 from autoselection.study.settings import changed_settings, parse_recorded
-from autoselection.study.trials import Trial, Trials
+from autoselection.study.trials import Trial, Trials, as_one
 from autoselection.tasks import merit, shortfall
 
 CONFIG = "config.yaml"
@@ -207,12 +207,7 @@ class Study:
         groups: dict[str, list[Trial]] = {}
         for trial in self._full(before):
             groups.setdefault(trial.record["subset_hash"], []).append(trial)
-        found = []
-        for group in groups.values():
-            good = [trial for trial in group if trial.score is not None] or group[:1]
-            results = {seed: result for trial in good for seed, result in trial.results.items()}
-            found.append(Trial(good[0].id, good[0].record, results))
-        return found
+        return [as_one(group) for group in groups.values()]
 
     @property
     def floors(self) -> dict[str, float]:
@@ -237,6 +232,24 @@ class Study:
         """The subset with the best dev score, over its repeats (ties: the later one, as in the search), of those that meet
         every floor; the one that misses them least, while none does."""
         return max(reversed(self.contenders()), key=self.merit, default=None)
+
+    def leaders(self, trials: Iterable[Trial]) -> list[Trial | None]:
+        """The best after each of some trials, by what these had shown until then (:meth:`best` is that after all): a repeat
+        may lower it. None before there is one."""
+        groups: dict[str, list[Trial]] = {}
+        places: dict[str, int] = {}  # of two as good the later one leads
+        scored: dict[str, tuple[tuple[float, float], int, Trial]] = {}
+        found: list[Trial | None] = []
+        for trial in trials:
+            if trial.fidelity == 1.0:
+                subset = trial.record["subset_hash"]
+                groups.setdefault(subset, []).append(trial)
+                places.setdefault(subset, len(places))
+                one = as_one(groups[subset])
+                if one.score is not None:
+                    scored[subset] = (self.merit(one), places[subset], one)
+            found.append(max(scored.values(), key=lambda entry: entry[:2])[2] if scored else None)
+        return found
 
     @property
     def best_rule(self) -> str:

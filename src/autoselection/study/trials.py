@@ -90,6 +90,13 @@ class Trial:
         return notebook.page(f"Trial {self.id}", facts, tasks)
 
 
+def as_one(group: Sequence[Trial]) -> Trial:
+    """Trials of one subset as one: the first that did not fail, with the results of all that did not."""
+    good = [trial for trial in group if trial.score is not None] or group[:1]
+    results = {seed: result for trial in good for seed, result in trial.results.items()}
+    return Trial(good[0].id, good[0].record, results)
+
+
 class Trials(Sequence[Trial]):
     """Trials in order: by place, by id (``trials["t003"]``), by slice."""
 

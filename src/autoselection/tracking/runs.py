@@ -218,21 +218,19 @@ def study_run(study: Study) -> Run:
 
 def _points(study: Study) -> Iterator[Point]:
     """Score, best score so far and costs so far, after each full trial and each short one."""
-    trials, ended = study.all_trials(), _times(study)
-    leader: Trial | None = None
+    known, ended = {trial.id: trial for trial in study.all_trials()}, _times(study)
+    trials = [known[name] for name in done_trials(study)]
     spent: dict[str, float] = {}
-    for step, name in enumerate(done_trials(study), 1):
-        trial = trials[name]
+    for step, (trial, leader) in enumerate(zip(trials, study.leaders(trials), strict=True), 1):
         for cost, value in _costs(list(trial.results.values())).items():
             spent[cost] = spent.get(cost, 0.0) + value
         numbers = {**spent, "rows": trial.size}
         if trial.score is not None and trial.fidelity == 1.0:
-            leader = trial if leader is None else max(trial, leader, key=study.merit)
             numbers["score"] = trial.score
         if leader is not None and leader.score is not None:
             numbers["best/score"] = leader.score
             numbers |= {f"best/score/{task}": score for task, score in leader.tasks.items()}
-        yield Point(step, ended.get(name, 0.0), _finite(numbers))
+        yield Point(step, ended.get(trial.id, 0.0), _finite(numbers))
 
 
 def _final(study: Study) -> dict[str, float]:

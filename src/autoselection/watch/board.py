@@ -50,12 +50,17 @@ class Now:
 
 @dataclass(frozen=True)
 class Point:
-    """A full evaluation in the plot: after so many spent, its score, and the best so far."""
+    """A full evaluation in the plot: after so many spent, its score, and the best so far.
+
+    Attributes:
+        leads: whether it is one of the best subset.
+    """
 
     trial: str
     spent: float
     score: float
     best: float
+    leads: bool
 
 
 @dataclass(frozen=True)
@@ -114,7 +119,13 @@ def results_board(record: Record) -> Results:
         best=_best(record),
         told=f"Each dot is a full evaluation; the dashed line is the best so far{floors}.",
         points=tuple(
-            Point(trial.id, trial.spent, trial.score, trial.best)
+            Point(
+                trial.id,
+                trial.spent,
+                trial.score,
+                trial.best,
+                record.best is not None and trial.id in record.best.trials,
+            )
             for trial in record.trials
             if trial.fidelity == 1.0 and trial.score is not None and trial.best is not None
         ),

@@ -22,6 +22,7 @@ class Best:
 
     Attributes:
         tasks: score of each task, by its name with the sign of its metric.
+        trials: ids of all evaluations of it.
         trainings: how many its scores are the mean of.
         rule: what the best is, in words: see ``Study.best_rule``.
     """
@@ -31,6 +32,7 @@ class Best:
     rows: int
     recipe: str
     tasks: tuple[tuple[str, float], ...]
+    trials: tuple[str, ...]
     trainings: int
     rule: str
 
@@ -116,7 +118,10 @@ def _best(study: Study) -> Best | None:
     names = labels(study.config.tasks)
     shown = dict(zip((task.name for task in study.config.tasks), names, strict=True))
     tasks = tuple((shown.get(name, name), score) for name, score in best.tasks.items())
-    return Best(best.id, best.score, best.size, best.recipe.describe(), tasks, len(best.results), study.best_rule)
+    subset = best.record["subset_hash"]
+    same = tuple(trial.id for trial in study.trials if trial.record["subset_hash"] == subset)
+    recipe = best.recipe.describe()
+    return Best(best.id, best.score, best.size, recipe, tasks, same, len(best.results), study.best_rule)
 
 
 def _tests(study: Study) -> tuple[Tested, ...]:

@@ -102,7 +102,7 @@ function scores(points, told) {
       return next ? [[x(point.spent), y(point.best)], [x(next.spent), y(point.best)]] : [[x(point.spent), y(point.best)]];
     });
     const dots = points.map((point) => {
-      const dot = drawn("circle", { class: point.score === best ? "dot-best" : "dot", cx: x(point.spent), cy: y(point.score), r: 5 });
+      const dot = drawn("circle", { class: point.leads ? "dot-best" : "dot", cx: x(point.spent), cy: y(point.score), r: 5 });
       dot.append(drawn("title", {}, `${point.trial}: ${number(point.score)}`));
       return dot;
     });
