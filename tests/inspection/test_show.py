@@ -74,6 +74,41 @@ def test_conditions_see_signals_own_columns_and_what_every_row_has(pool):
         show_rows(pool, where="ifd < 0.3")
 
 
+def test_large_whole_numbers_are_told_apart_and_stop_no_other_column(tmp_path: Path):
+    rows = [
+        {"id": f"r{n}", "prompt": "Say it.", "response": "word " * (n + 1), "code": str(n), "post": 2**53 + n}
+        | {
+            "name": str(1801234567890123456 + n),
+            "big": 10**400 if n == 1 else n,
+            "part": [0.5, 2**60, None, -(2**60)][n],
+        }
+        for n in range(4)
+    ]
+    (tmp_path / "rows.jsonl").write_text("\n".join(map(json.dumps, rows)))
+    pool = ingest([tmp_path / "rows.jsonl"], tmp_path / "pool").pool
+    score_pool(pool, signals=["lengths"])
+    for where, found in (
+        ("code = '1'", ["r1"]),
+        (f"post = {2**53 + 1}", ["r1"]),
+        (f"post in ({2**53}, {2**53 + 3})", ["r0", "r3"]),
+        (f"post > {2**53 + 1} and post <= {2**53 + 2}", ["r2"]),
+        ("name = 1801234567890123457", ["r1"]),  # numbers written as text
+        ("big > 1e300", ["r1"]),
+        (f"big = 1{'0' * 400}", ["r1"]),
+        ("big > row", ["r1"]),
+        ("part = 0.5", ["r0"]),
+        (f"part = {2**60 + 1} or part is missing", ["r2"]),
+        ("n_response_words < 1e300", ["r0", "r1", "r2", "r3"]),
+        (f"n_response_words > -{'9' * 5000} and turns = 2", ["r0", "r1", "r2", "r3"]),
+    ):
+        assert ids(pool, where=where, limit=None) == found, where
+    with pytest.raises(ConfigError, match="only text contains"):
+        show_rows(pool, where="post contains '9'")
+    for name in ("9" * 5000, "9" * 23, 10**22, 10**5000):
+        with pytest.raises(PoolError, match=r"has no row with the id .[91]"):
+            show_rows(pool, [name])
+
+
 def test_a_sample_is_drawn_by_seed_among_the_rows_that_match(pool):
     one, again, other = (ids(pool, source="a", sample=6, seed=seed) for seed in (1, 1, 2))
     assert one == again != other and len(one) == 6

@@ -8,9 +8,11 @@ from functools import cached_property
 from typing import Any
 
 import numpy as np
+import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from autoselection.errors import SignalError
+from autoselection.inspection.expression import numbers
 from autoselection.pool import Pool
 from autoselection.signals import SignalTable
 from autoselection.wording import suggestion
@@ -34,7 +36,7 @@ class RowColumns:
         self._found: dict[str, NDArray[Any]] = {}
 
     def column(self, name: str) -> NDArray[Any]:
-        """A value of each row: float32 or float64 with NaN, or objects that are text or None.
+        """A value of each row: float32 or float64 with NaN, or objects, see :meth:`~autoselection.inspection.expression.Columns.column`.
 
         Raises:
             LookupError: there is no such column.
@@ -49,7 +51,7 @@ class RowColumns:
         if self._signals is not None and name in self._signals.columns:
             return self._signals.columns[name]
         if (own := name.removeprefix(OWN)) in self._own:
-            return self._own[own]
+            return _column([meta.get(own) for meta in self._metas])
         if self._signals is not None and name not in self._signals:
             try:
                 self._signals.column(name)
@@ -66,7 +68,7 @@ class RowColumns:
         if name == "source":
             return np.asarray([*pool.source_names, None], object)[pool.source_codes]
         if name == "turns":
-            return np.array([len(messages) for messages in pool.messages()], np.float64)
+            return np.asarray(pc.list_value_length(pool.table.column("messages")), np.float64)
         if name == "line":
             return np.array([np.nan if line is None else line for line in pool.lines()], np.float64)
         if name in ("prompt", "response"):
@@ -75,16 +77,19 @@ class RowColumns:
         return _objects(read[name]())
 
     @cached_property
-    def _own(self) -> dict[str, NDArray[Any]]:
-        metas = self._pool.metas()
-        names = dict.fromkeys(name for meta in metas for name in meta)
-        return {name: _column([meta.get(name) for meta in metas]) for name in names}
+    def _metas(self) -> list[dict[str, Any]]:
+        return self._pool.metas()
+
+    @cached_property
+    def _own(self) -> dict[str, None]:
+        """Names of the columns of one's own, in order."""
+        return dict.fromkeys(name for meta in self._metas for name in meta)
 
 
 def _column(values: list[Any]) -> NDArray[Any]:
     """Numbers and truth values as numbers; anything else as text, nested values as JSON."""
     if all(value is None or isinstance(value, (bool, int, float)) for value in values):
-        return np.array([np.nan if value is None else float(value) for value in values], np.float64)
+        return numbers(values)
     return _objects(
         [
             value if value is None or isinstance(value, str) else json.dumps(value, ensure_ascii=False)

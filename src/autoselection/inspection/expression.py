@@ -19,7 +19,7 @@ compared, and ``not`` turns a test round: ``not ifd < 0.3`` holds for rows witho
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol, TypeAlias
 
@@ -30,7 +30,7 @@ from autoselection.errors import ConfigError
 from autoselection.wording import clipped, ended
 
 Mask: TypeAlias = NDArray[np.bool_]
-Value: TypeAlias = float | str
+Value: TypeAlias = float | int | str
 
 #: Longest condition (characters) and most parentheses and ``not`` in one another.
 LONGEST, DEEPEST = 10_000, 50
@@ -43,6 +43,9 @@ _TOKEN = re.compile(
     |(?P<sign><=|>=|==|!=|<|>|=|\(|\)|,)""",
     re.VERBOSE,
 )
+_WHOLE = re.compile(r"[+-]?[0-9]{1,4000}")
+#: From here on float64 does not hold every whole number.
+EXACT = 2**53
 _WORDS = frozenset({"and", "or", "not", "in", "is", "contains", "missing", "true", "false"})
 _COMPARE: dict[str, Callable[[Any, Any], Any]] = {
     "<": np.less,
@@ -59,7 +62,8 @@ class Columns(Protocol):
     """Where the values of rows come from."""
 
     def column(self, name: str) -> NDArray[Any]:
-        """A value of each row: float64 with NaN, or objects that are text or None where it is missing.
+        """A value of each row: float64 with NaN, or objects, all of them text or all of them numbers (where one is a whole
+        number too large for float64, see :func:`numbers`), or None where it is missing.
 
         Raises:
             LookupError: there is no such column; its message says which there are.
@@ -215,7 +219,7 @@ class Condition:
     def _value(self) -> Value:
         token = self._take()
         if token.kind == "number":
-            return float(token.text)
+            return _read_number(token.text)
         if token.kind == "text":
             return _unquoted(token)
         if token.text in ("true", "false") and token.kind == "word":
@@ -234,19 +238,21 @@ class Condition:
             raise self._mismatch(values, value, at)
         known = ~_missing(given)
         held = np.zeros(len(values), bool)
-        # A score is single precision: so is a number that it is compared with.
-        right = np.float32(value) if given.dtype == np.float32 else value
+        right = value if isinstance(value, str) or given.dtype == object else _as_float(value, given.dtype)
         held[known] = _COMPARE[sign.text](given[known], right)
         return held
 
     def _beside(self, columns: Columns, name: _Token, sign: _Token, other: _Token) -> Mask:
         left = self._values(columns, name)
         right = self._values(columns, other, "a text stands in quotes, and as a column ")
-        if (left.dtype == object) != (right.dtype == object):
+        if _is_text(left) != _is_text(right):
             raise self._error("a column of text is compared with one of numbers", other.at)
         known = ~(_missing(left) | _missing(right))
         held = np.zeros(len(left), bool)
-        held[known] = _COMPARE[sign.text](left[known], right[known])
+        one, beside = left[known], right[known]
+        if object in (one.dtype, beside.dtype):  # as they are: the conversion of a large whole number would round it
+            one, beside = one.astype(object), beside.astype(object)
+        held[known] = _COMPARE[sign.text](one, beside)
         return held
 
     def _among(self, values: NDArray[Any], wanted: list[tuple[Value, _Token]], name: _Token, turned: bool) -> Mask:
@@ -255,15 +261,13 @@ class Condition:
         return ~held & ~_missing(values) if turned else held
 
     def _contains(self, values: NDArray[Any], part: str, name: _Token, turned: bool) -> Mask:
-        if values.dtype != object:
+        if not _is_text(values):
             raise self._error(f"'{name.text}' holds numbers, and only text contains something", name.at)
         part = part.casefold()
         return np.array([value is not None and (part in value.casefold()) != turned for value in values], bool)
 
     def _mismatch(self, values: NDArray[Any], value: Value, at: _Token) -> ConfigError:
-        what = (
-            "text: write the value in quotes" if values.dtype == object else "numbers: write the value without quotes"
-        )
+        what = "text: write the value in quotes" if _is_text(values) else "numbers: write the value without quotes"
         return self._error(f"the column holds {what}", at.at)
 
     def _wrong(self, expected: str, found: _Token) -> ConfigError:
@@ -287,18 +291,52 @@ def _missing(values: NDArray[Any]) -> Mask:
     return missing
 
 
+def _is_text(values: NDArray[Any]) -> bool:
+    """Whether objects are text, by the first that is known."""
+    first = next((value for value in values if value is not None), None) if values.dtype == object else 0.0
+    return not isinstance(first, int | float)
+
+
 def _alike(values: NDArray[Any], value: Value) -> NDArray[Any] | None:
     """The values as what they are compared with; numbers written as text are numbers beside a number, else None."""
+    text = _is_text(values)
     if isinstance(value, str):
-        return values if values.dtype == object else None
-    if values.dtype != object:
+        return values if text else None
+    if not text:
         return values
-    numbers = np.array([_number(each) for each in values])
-    return numbers if np.isnan(numbers).all() == all(each is None for each in values) else None
+    found = numbers([None if each is None else _text_number(each) for each in values])
+    return found if _missing(found).all() == all(each is None for each in values) else None
 
 
-def _number(text: str | None) -> float:
+def numbers(values: Sequence[float | int | None]) -> NDArray[Any]:
+    """Numbers and truth values as float64 with NaN; as objects, which hold them exactly, where one is a whole number from
+    2**53 on: float64 takes neighbours for the same."""
+    if any(isinstance(value, int) and abs(value) >= EXACT for value in values):
+        found = np.empty(len(values), object)
+        found[:] = [None if value is None or value != value else value for value in values]
+        return found
+    return np.array([np.nan if value is None else float(value) for value in values], np.float64)
+
+
+def _text_number(text: str) -> float | int | None:
     try:
-        return np.nan if text is None else float(text)
+        return _read_number(text)
     except ValueError:
-        return np.nan
+        return None
+
+
+def _read_number(text: str) -> float | int:
+    """A number as it is written: a whole one exactly, unless it has more digits than Python reads."""
+    if _WHOLE.fullmatch(text):
+        return int(text)
+    return float(text)
+
+
+def _as_float(value: float | int, kind: np.dtype[Any]) -> Any:
+    """A number beside scores, in their precision (single, or double); one beyond all of them is infinite."""
+    try:
+        wide = float(value)
+    except OverflowError:
+        wide = np.inf if value > 0 else -np.inf
+    with np.errstate(over="ignore"):
+        return kind.type(wide)

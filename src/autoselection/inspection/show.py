@@ -24,6 +24,8 @@ from autoselection.wording import clipped, suggestion
 SHOWN = 5
 #: So many ids are looked for one by one.
 _FEW = 20
+#: Most digits of a row number.
+_DIGITS = 18
 
 
 @dataclass(frozen=True, repr=False)
@@ -186,6 +188,13 @@ def matching_rows(
     return rows
 
 
+def _no_row(pool: Pool, name: str) -> PoolError:
+    return PoolError(
+        f"The pool {pool.path} has no row with the id {clipped(name)!r}; a row is named by its id, or by its number from 0 "
+        f"to {len(pool) - 1:,}."
+    )
+
+
 def numbers_of(pool: Pool, ids: Sequence[str | int] | NDArray[np.int64]) -> NDArray[np.int64]:
     """Row numbers of ids, or of numbers: an id that is text of digits goes before a number; a single one stands for a list of it.
 
@@ -196,11 +205,11 @@ def numbers_of(pool: Pool, ids: Sequence[str | int] | NDArray[np.int64]) -> NDAr
     there = pool if len(names) <= _FEW else frozenset(pool.row_ids())
     unknown = {name for name in names if isinstance(name, str) and name not in there}
     for name in sorted(unknown):
-        if not (name.isascii() and name.isdigit()):
-            raise PoolError(
-                f"The pool {pool.path} has no row with the id {clipped(name)!r}; a row is named by its id, or by its "
-                f"number from 0 to {len(pool) - 1:,}."
-            )
+        if not (name.isascii() and name.isdigit() and len(name.lstrip("0")) <= _DIGITS):
+            raise _no_row(pool, name)
+    for name in names:
+        if isinstance(name, int) and abs(name) >= 10**_DIGITS:
+            raise _no_row(pool, str(name) if abs(name) < 10**100 else "10**100 or more")
     texts = [name for name in names if isinstance(name, str) and name not in unknown]
     known = dict(zip(texts, pool.row_of(texts).tolist() if texts else [], strict=True))
     return pool.check_rows([int(name) if name not in known else known[name] for name in names])
