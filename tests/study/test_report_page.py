@@ -172,6 +172,24 @@ def test_an_unfinished_study_is_told_as_far_as_it_is(finished_study: Study, tmp_
     assert found.missing[0].startswith("The study is not finished: ") and "Warnings and notes" in titles
 
 
+def test_evaluations_that_are_made_are_counted_alike_everywhere(finished_study: Study, tmp_path: Path) -> None:
+    """Two short trainings of a quarter each, and a trial that has none of its results yet."""
+    shutil.copytree(finished_study.path, tmp_path / "study")
+    short = {"t003", "t004"}
+    events = [
+        event
+        for event in read_events(tmp_path / "study" / "journal.jsonl")
+        if event["event"] in ("study", "trial", "evaluation") and event.get("trial") != "t005"
+    ]
+    for event in events:
+        if event["event"] == "trial" and event["trial"]["id"] in short:
+            event["trial"]["fidelity"] = 0.25
+    write_unchecked(tmp_path / "study" / "journal.jsonl", events)
+    study = Study(tmp_path / "study")
+    assert view_study(study).missing[0].startswith("The study is not finished: 2.5 of 5 evaluations are made.")
+    assert record(study).spent == study.spent == 2.5 and "2.5 of 5 evaluations" in repr(study)
+
+
 def test_without_its_pool_a_study_says_what_is_missing(finished_study: Study, tmp_path: Path) -> None:
     study = _copy(finished_study, tmp_path / "study")
     file = study.path / "config.yaml"

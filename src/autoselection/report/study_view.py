@@ -227,8 +227,8 @@ def _pairs(study: Study) -> tuple[str, ...]:
 def _unfinished(study: Study) -> tuple[str, ...]:
     if study.finished:
         return ()
-    done, asked = len([trial for trial in study.trials if trial.results]), study.config.search.evaluations
-    return (f"The study is not finished: {done} of {asked} evaluations are made. The same search command goes on.",)
+    made = f"{study.spent:g} of {study.config.search.evaluations}"
+    return (f"The study is not finished: {made} evaluations are made. The same search command goes on.",)
 
 
 def _selection(study: Study) -> tuple[SelectionView | None, tuple[str, ...]]:

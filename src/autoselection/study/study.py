@@ -115,6 +115,15 @@ class Study:
             )
 
     @property
+    def spent(self) -> float:
+        """Evaluations that are made, in full ones: those of trials that have all their seeds' results, or failed."""
+        return sum(trial.fidelity for trial in self.all_trials() if self.is_done(trial))
+
+    def is_done(self, trial: Trial) -> bool:
+        """Whether a trial has the results of all its seeds, or failed."""
+        return bool(trial.failure) or len(trial.results) >= len(self.config.evaluation.seeds)
+
+    @property
     def trials(self) -> Trials:
         """Full evaluations, in the order in which they were asked."""
         return Trials(self._full(math.inf))
@@ -159,7 +168,7 @@ class Study:
 
     def _repr_html_(self) -> str:
         best = self.best()
-        facts = {"evaluations": f"{len(self.trials)} of {self.config.search.evaluations}"}
+        facts = {"evaluations": f"{self.spent:g} of {self.config.search.evaluations}"}
         if best is not None:
             facts |= {
                 "best": f"{best.id}, dev score {best.score:.4f}, {notebook.counted(best.size, 'row')}",
@@ -168,10 +177,10 @@ class Study:
         return notebook.page(f"Study {self.path}: {self._told()}", facts, self.trials.table())
 
     def _told(self) -> str:
-        best, trials = self.best(), self.trials
+        best = self.best()
         state = "finished" if self.finished else "not finished"
         found = "" if best is None else f", the best {best.score:.4f} ({best.id})"
-        return f"{state}, {len(trials)} of {notebook.counted(self.config.search.evaluations, 'evaluation')}{found}"
+        return f"{state}, {self.spent:g} of {notebook.counted(self.config.search.evaluations, 'evaluation')}{found}"
 
     def _full(self, before: float) -> list[Trial]:
         return [trial for trial in self.all_trials(before) if trial.fidelity == 1.0]

@@ -89,8 +89,7 @@ class Told:
 
 def done_trials(study: Study) -> list[str]:
     """Trials that have all results, or failed."""
-    seeds = len(study.config.evaluation.seeds)
-    return [trial.id for trial in study.all_trials() if trial.failure or len(trial.results) >= seeds]
+    return [trial.id for trial in study.all_trials() if study.is_done(trial)]
 
 
 def read_told(folder: Path) -> list[Told]:
