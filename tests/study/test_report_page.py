@@ -19,7 +19,7 @@ from autoselection.report import view_study, write_report
 from autoselection.report.answer import study_answer
 from autoselection.report.page import Page, figures_of
 from autoselection.report.sheet import Sheet
-from autoselection.report.study_page import study_page
+from autoselection.report.study_page import gain_figure, study_page
 from autoselection.report.study_report import view_markdown
 from autoselection.report.study_view import StudyView
 from autoselection.study import Study, read_events
@@ -241,6 +241,7 @@ def test_belief_follows_from_dev_and_test(
         "exported": "found" if outcome == "better" else "incumbent",
         "sentences": ["A sentence."],
         "comparison": _found(0.1, outcome == "better"),
+        "flattery": {"mean": 0.0125},
     }
     monkeypatch.setattr(answers, "current_verdict", lambda study: judged)
     monkeypatch.setattr(answers, "final_evidence", lambda study: None if test is None else _evidence(test))
@@ -250,6 +251,8 @@ def test_belief_follows_from_dev_and_test(
         "Train on the rows of t003" if outcome == "better" else "Keep what is used today (full pool)"
     )
     assert found.gains[0].split == "dev" and found.gains[0].today
+    caption = gain_figure(found).told
+    assert ("0.0125 is taken off" in caption) != (outcome == "worse") == ("as they were measured" in caption)
     split = "dev" if test is None else "test"
     assert found.hurts[0].startswith(f"Worse than with full pool on {split}: ") and "boolean -0.0200" in found.hurts[0]
     assert json.dumps(found.to_dict())

@@ -28,7 +28,8 @@ class Gain:
         winner: trial whose subset was scored: another one than the best now, if the search went on afterwards.
         against: what it is compared with.
         today: whether that is what is used today.
-        split: dev (less what being chosen is expected to add) or test.
+        split: dev or test.
+        flattery: taken off, as being chosen is expected to add it; 0 on test, and where the winner is worse all the same.
         low, high: ends of the 95% interval, over training seeds and items where there are several seeds, else over items: as
             ``significant`` says, it holds 0 or not.
         over: what the interval is over.
@@ -42,6 +43,7 @@ class Gain:
     against: str
     today: bool
     split: str
+    flattery: float
     estimate: float
     low: float
     high: float
@@ -185,7 +187,13 @@ def _dev_gain(study: Study, best: Trial | None) -> list[Gain]:
         return []
     shown = judged.get("on_score", judged["outcome"]) in ("better", "worse") and judged["comparison"]["significant"]
     found = {**judged["comparison"], "significant": shown}
-    return [_gain(found, _same(_best_then(study), judged["winner"], best), True, DEV)]
+    flattery = judged.get("flattery", {}).get("mean", 0.0) if is_corrected(judged) else 0.0
+    return [_gain(found, _same(_best_then(study), judged["winner"], best), True, DEV, flattery)]
+
+
+def is_corrected(judged: Mapping[str, Any]) -> bool:
+    """Whether a verdict's comparison is less what being chosen is expected to add: what is worse is judged as it is."""
+    return bool(judged.get("on_score", judged["outcome"]) != "worse")
 
 
 def _tested(study: Study, best: Trial | None) -> str | None:
@@ -206,7 +214,7 @@ def _test_gains(study: Study, best: Trial | None) -> list[Gain]:
     return sorted(found, key=lambda gain: not gain.today)
 
 
-def _gain(found: Mapping[str, Any], winner: str, today: bool, split: str) -> Gain:
+def _gain(found: Mapping[str, Any], winner: str, today: bool, split: str, flattery: float = 0.0) -> Gain:
     interval, wide, together = found["difference"], found["interval_seeds"], found.get("interval_all")
     low, high = together or wide or (interval["low"], interval["high"])
     if found["significant"] is not None:
@@ -217,6 +225,7 @@ def _gain(found: Mapping[str, Any], winner: str, today: bool, split: str) -> Gai
         against=found["baseline"],
         today=today,
         split=split,
+        flattery=flattery,
         estimate=interval["estimate"],
         low=low,
         high=high,

@@ -7,7 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from autoselection.diagnose import MIN_TRIALS
-from autoselection.report.answer import Answer, Gain, gain_sheet
+from autoselection.report.answer import DEV, Answer, Gain, gain_sheet
 from autoselection.report.figures import Interval, Series, bars, heat, intervals, lines, parallel, points
 from autoselection.report.page import Code, Facts, Figure, Page, Part, Section, Sentences, write_page
 from autoselection.report.palette import GREY
@@ -103,11 +103,16 @@ def gain_figure(answer: Answer) -> Figure:
         )
         for gain in answer.gains
     ]
+    dev = [gain for gain in answer.gains if gain.split == DEV]
+    less = " On dev {:.4f} is taken off, which being chosen is expected to add."
+    taken = "".join(less.format(gain.flattery) for gain in dev if gain.flattery)
+    if dev and not taken:
+        taken = " On dev nothing is taken off for being chosen: the scores are as they were measured."
     said = {gain.scope for gain in answer.gains if gain.scope}
     scope = f" (on test {', '.join(sorted(said))})" if said else ""
     told = (
         f"Score of the winner minus score of what it is compared with, and 95% interval{scope}: right of 0 the winner is "
-        "better. On dev what being chosen is expected to add is taken off."
+        f"better.{taken}"
     )
     return intervals("What it gains", told, shown, x="difference of scores", headings=("against", "95% interval"))
 

@@ -14,7 +14,7 @@ from autoselection.llm.exchanges import FILE as EXCHANGES
 from autoselection.llm.exchanges import exchanges_note
 from autoselection.recipes import Recipe, Shortfall, shortfalls
 from autoselection.recipes.lineage_warnings import why
-from autoselection.report.answer import right_share
+from autoselection.report.answer import is_corrected, right_share
 from autoselection.report.sheet import Sheet
 from autoselection.search.levels import level_of
 from autoselection.search.pareto import ROWS, TOKENS
@@ -231,11 +231,10 @@ def _incumbent_sheet(judged: Mapping[str, Any]) -> Sheet:
     """The winner against what is used today, on dev; the sentence is in the notes."""
     found, flattery = judged["comparison"], judged["flattery"]
     interval, wide = found["difference"], found["interval_seeds"]
-    corrected = judged.get("on_score", judged["outcome"]) != "worse"  # which is judged by the scores as they are
     row = (
         judged["incumbent"],
         f"{judged['measured']:+.4f}",
-        f"{flattery['mean']:.4f}" if corrected else "",
+        f"{flattery['mean']:.4f}" if is_corrected(judged) else "",
         f"{interval['estimate']:+.4f}",
         f"{interval['low']:+.4f} to {interval['high']:+.4f}",
         "" if wide is None else f"{wide[0]:+.4f} to {wide[1]:+.4f}",
