@@ -275,6 +275,24 @@ def test_guard_tasks_are_named(finished_study: Study, tmp_path: Path, monkeypatc
     assert guards == "Guards, which are no part of the score, that are no worse: boolean +0.0100."
 
 
+@pytest.mark.parametrize(
+    ("weights", "said"),
+    [
+        ((3.0, 1.0), "the mean, by their weights, over addition (weight 3), boolean (weight 1) of minus"),
+        ((2.0, 2.0), "the mean over tasks of minus"),
+        ((0.0, 1.0), "minus"),
+        ((0.0, 0.0), "the mean over tasks of minus"),
+    ],
+)
+def test_the_answer_says_how_tasks_count(finished_study: Study, weights: tuple[float, float], said: str) -> None:
+    study = Study(finished_study.path)
+    tasks = [
+        task.model_copy(update={"weight": weight}) for task, weight in zip(study.config.tasks, weights, strict=True)
+    ]
+    study.config = study.config.model_copy(update={"tasks": tasks})
+    assert study_answer(study).measured[0].startswith(f"A score is {said} the loss")
+
+
 def test_the_answer_says_what_a_score_is_and_how_many_answers_are_right(finished_study: Study) -> None:
     score, right = study_answer(finished_study).measured
     assert (

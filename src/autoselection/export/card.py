@@ -200,7 +200,7 @@ def _score_table(scores: Mapping[str, Mapping[str, float | None]], weights: Mapp
         mean = _number(total / sum(by)) if len(known) == len(tasks) and sum(by) > 0 else "–"
         rows.append((escape(label), *map(_number, values), mean))
     named = (f"{escape(task)} (weight {weights[task]:g})" if task in weights else escape(task) for task in tasks)
-    return _table(("subset", *named, "mean"), rows)
+    return _table(("subset", *named, "mean by weights" if weights else "mean"), rows)
 
 
 def _source_table(sources: Mapping[str, tuple[int, int]], copies: Mapping[str, int]) -> str:

@@ -254,15 +254,21 @@ _METRICS = {
 
 def _measured(study: Study, best: Trial | None, gains: tuple[Gain, ...]) -> tuple[str, ...]:
     """What a score is; then how many answers are right after training on the winner and on today's data, where test tells it."""
+    tasks = [task for task in study.config.tasks if task.weight] or study.config.tasks  # all of them guards
     counted: dict[str, list[str]] = {}
-    for task in study.config.tasks:
-        if task.weight:
-            counted.setdefault(task.metric, []).append(task.name)
+    for task in tasks:
+        counted.setdefault(task.metric, []).append(task.name)
     parts = [
         _METRICS[metric] + (f" ({', '.join(names)})" if len(counted) > 1 else "") for metric, names in counted.items()
     ]
-    several = sum(map(len, counted.values())) > 1
-    said = [f"A score is {'the mean over tasks of ' if several else ''}{' and '.join(parts)}: higher is better."]
+    over = ""
+    if len(tasks) > 1:
+        over = "the mean over tasks of "
+        if len(tasks) < len(study.config.tasks):
+            over = "the mean over the tasks that are no guards of "
+        if len({task.weight for task in tasks}) > 1:
+            over = f"the mean, by their weights, over {', '.join(labels(tasks))} of "
+    said = [f"A score is {over}{' and '.join(parts)}: higher is better."]
     evidence, results = final_evidence(study), study.final_results()
     if evidence is None or not evidence["complete"] or best is None or _tested(study, best) != best.id:
         return tuple(said)
