@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from tables import mixtures, two_levels, write
+from tables import SOURCES, mixtures, two_levels, write
 from typer.testing import CliRunner
 
 from autoselection.cli import app
@@ -151,6 +151,22 @@ def test_a_page_has_its_figures_and_no_markup_of_a_stranger(tmp_path: Path) -> N
     assert next(figure.title for figure in figures_of(page)).startswith("Left-out runs at large")
     assert len(list(figures_of(page))) == 5
     assert not re.search(r"<img", page_html(page))
+
+
+def test_sources_called_like_years_and_months_are_drawn_as_names(table: Path, tmp_path: Path) -> None:
+    text = table.read_text()
+    for name, year in zip(SOURCES, ("2019", "2020", "2021", "2023-06"), strict=True):
+        text = text.replace(f"share/{name}", f"share/{year}")
+    (tmp_path / "runs.csv").write_text(text)
+    costs = {"small": 1, "large": 20}
+    runs = read_runs(tmp_path / "runs.csv", ["share/*"], [ScoreColumns("loss/*", True)], "model", None, costs)
+    page = mixture_page(analyse(runs, column_weights(runs, {}), following=1))
+    drawn = {figure.title: figure for figure in figures_of(page)}
+    assert "2023-06" in drawn["What doubling a source does to the objective"].traces[0]["y"]
+    for figure in drawn.values():
+        for axis in "xy":
+            if any(isinstance(value, str) for trace in figure.traces for value in trace.get(axis, ())):
+                assert figure.layout[f"{axis}axis"]["type"] == "category", (figure.title, axis)
 
 
 def test_a_table_of_one_level_with_accuracies(tmp_path: Path) -> None:

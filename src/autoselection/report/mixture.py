@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections import Counter
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,6 +13,8 @@ from numpy.typing import NDArray
 from autoselection.mixture.findings import Analysis, Effect, Foretold, Interval, RatedMixture, short_names
 from autoselection.mixture.runs import ONLY_LEVEL
 from autoselection.notebook import number
+from autoselection.report.figures import Interval as Line
+from autoselection.report.figures import intervals
 from autoselection.report.page import Facts, Figure, Page, Part, Section, Sentences
 from autoselection.report.palette import BLUE, DIVERGING, GREY, VERMILION
 from autoselection.report.sheet import Sheet
@@ -440,7 +443,10 @@ def mixtures_figure(analysis: Analysis) -> Figure:
         "Expected objective at the target; what was never run is predicted, and its interval is wider.",
         best_sheet(analysis),
         traces,
-        {"xaxis": {"title": {"text": f"expected objective ({_better(analysis)} is better)"}}},
+        {
+            "xaxis": {"title": {"text": f"expected objective ({_better(analysis)} is better)"}},
+            "yaxis": {"type": "category", "categoryorder": "array", "categoryarray": names},
+        },
     )
 
 
@@ -478,7 +484,8 @@ def effects_figure(analysis: Analysis) -> Figure:
         "The numbers are in the table below.",
         numbers,
         (trace,),
-        {"xaxis": {"tickangle": -45}},
+        # Names, also where they look like numbers or dates, as crawls of a year or a month are called.
+        {"xaxis": {"type": "category", "tickangle": -45}, "yaxis": {"type": "category"}},
         height=max(420, 26 * len(names) + 160),
     )
 
@@ -491,24 +498,16 @@ def _certainty(found: Interval) -> float:
 def objective_effects_figure(analysis: Analysis) -> Figure:
     """Effects of all sources on the objective, with intervals."""
     names = short_names(analysis.runs.sources)
-    order = sorted(range(len(names)), key=lambda place: (analysis.effects[place].objective.value, names[place]))
-    effects = [analysis.effects[place].objective for place in order]
-    trace = {
-        "type": "scatter",
-        "mode": "markers",
-        "x": [found.value for found in effects],
-        "y": [names[place] for place in order],
-        "error_x": {"type": "data", "array": [found.high - found.value for found in effects]},
-        "marker": {"color": BLUE, "size": 8},
-    }
-    return Figure(
+    effects = [analysis.effects[place].objective for place in range(len(names))]
+    shown = [Line(name, found.value, found.low, found.high) for name, found in zip(names, effects, strict=True)]
+    figure = intervals(
         "What doubling a source does to the objective",
         "Change of the objective with its 95% interval; right of 0 is better.",
-        effects_sheet(analysis),
-        (trace,),
-        {"xaxis": {"title": {"text": "change of the objective"}, "zeroline": True}},
-        height=max(420, 22 * len(names) + 120),
+        sorted(shown, key=lambda line: (-line.value, line.name)),
+        x="change of the objective",
+        headings=("source", "95% interval"),
     )
+    return replace(figure, numbers=effects_sheet(analysis))
 
 
 def front_figure(analysis: Analysis) -> Figure | None:
