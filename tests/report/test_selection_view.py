@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from dataclasses import replace
+from io import StringIO
 from pathlib import Path
 from typing import Any
 
@@ -16,9 +18,12 @@ from autoselection.pool import Pool, ingest
 from autoselection.recipes import Recipe, materialize, rows_by_step, why
 from autoselection.report import view_selection, write_selection_page
 from autoselection.report.page import figures_of
+from autoselection.report.selection import print_selection
 from autoselection.report.selection_page import selection_page
 from autoselection.report.selection_view import BACK, ROW_TEXT, SHOWN_ROWS, SelectionView, view_signal
+from autoselection.report.sheet import Sheet
 from autoselection.signals import SignalTable, load_table, score_pool
+from autoselection.terminal import Terminal
 
 
 @pytest.fixture(scope="module")
@@ -62,6 +67,30 @@ def test_rows_flow_from_the_pool_to_the_subset(pool: Pool) -> None:
     assert flow.dropped.sum(axis=1).tolist() == [step.dropped for step in view.steps]
     assert flow.start.sum() == 90 and flow.end.sum() == view.rows == view.steps[-1].rows_out
     assert np.array_equal(flow.start, flow.kept[0] + flow.dropped[0])
+
+
+def test_rows_that_may_not_be_selected_are_counted_alike_in_terminal_and_page(pool: Pool) -> None:
+    table = load_table(pool)
+    excluded = np.zeros(table.n, bool)
+    excluded[:7] = True
+    table = replace(table, excluded=excluded)
+    recipe = _recipe(HALF)
+    result, steps = materialize(recipe, table), rows_by_step(recipe, table)
+    page = selection_page(view_selection(result, steps, table, pool), "page")
+    (sheet,) = (
+        part
+        for section in page.sections
+        for part in section.parts
+        if isinstance(part, Sheet) and part.title.startswith("Rows by source")
+    )
+    assert "(7 rows of the pool, which no recipe may select, are not counted)" in sheet.title
+    assert sum(int(row[2].replace(",", "")) for row in sheet.rows) == table.n - 7
+    printed = Terminal(width=400, file=StringIO())
+    print_selection(result, pool, table, printed, title="it", steps=steps)
+    text = printed.file.getvalue()
+    assert sheet.title in " ".join(text.split())
+    told = [line.replace("│", " ").split()[-3:] for line in text.splitlines()]
+    assert all(list(row[1:]) in told for row in sheet.rows)
 
 
 def test_a_union_brings_rows_back(pool: Pool) -> None:

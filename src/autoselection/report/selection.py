@@ -11,6 +11,7 @@ from autoselection.operators import Rows, default_registry
 from autoselection.pool import Pool
 from autoselection.recipes import Materialization, Recipe, Step, state_vector
 from autoselection.recipes.state import shown_numbers
+from autoselection.report.selection_view import excluded_said
 from autoselection.signals import ScoreReport, SignalReport, SignalTable
 from autoselection.terminal import Terminal
 
@@ -75,7 +76,8 @@ def print_selection(
     copies = f", {len(result.rows):,} with copies" if len(result.rows) > result.distinct else ""
     console.table(f"{title}: {result.distinct:,} of {len(pool):,} rows{copies}", headings, lines, numbers=True)
     headings = ("source", "rows", "of", "share kept", *(("with copies",) if copies else ()))
-    console.table("Rows by source", headings, _source_lines(result, pool), numbers=True)
+    beside = excluded_said(signals.n - len(signals.selectable))
+    console.table(f"Rows by source{beside}", headings, _source_lines(result, pool, signals), numbers=True)
     if verbose:
         state = shown_numbers([state_vector(result.rows, signals).to_dict()])[0].items()
         cells = [(name, number(value)) for name, value in state]
@@ -96,12 +98,12 @@ def _range(step: Step, rows: Rows, signals: SignalTable) -> str:
     return f"{number(float(known.min()))} to {number(float(known.max()))}" if len(known) else "none"
 
 
-def _source_lines(result: Materialization, pool: Pool) -> list[tuple[str, ...]]:
-    """Rows of the largest sources; with copies, where there are any, in one more column."""
+def _source_lines(result: Materialization, pool: Pool, signals: SignalTable) -> list[tuple[str, ...]]:
+    """Rows of the largest sources, of those that may be selected; with copies, where there are any, in one more column."""
     width = len(pool.source_names)
     kept = np.bincount(pool.source_codes[np.unique(result.rows)], minlength=width)
     trained = np.bincount(pool.source_codes[result.rows], minlength=width)
-    totals = np.bincount(pool.source_codes, minlength=width)
+    totals = np.bincount(pool.source_codes[signals.selectable], minlength=width)
     order = np.argsort(-totals, kind="stable").tolist()
     shown = 5 if trained.sum() > kept.sum() else 4
     lines: list[tuple[str, ...]] = [

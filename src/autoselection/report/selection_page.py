@@ -8,7 +8,15 @@ from pathlib import Path
 from autoselection.notebook import number
 from autoselection.report.figures import Interval, Link, flow, intervals, two_distributions
 from autoselection.report.page import Choice, Facts, Figure, Page, Part, Rows, Section, Sentences, write_page
-from autoselection.report.selection_view import BINS, SHOWN_ROWS, Flow, SelectionView, SignalView, StepView
+from autoselection.report.selection_view import (
+    BINS,
+    SHOWN_ROWS,
+    Flow,
+    SelectionView,
+    SignalView,
+    StepView,
+    excluded_said,
+)
 from autoselection.report.sheet import Sheet
 
 #: Distributions that are drawn, of the signals that moved most; the table has all.
@@ -25,6 +33,7 @@ def selection_page(view: SelectionView, title: str) -> Page:
     facts = [
         ("rows", f"{view.rows:,} of {view.pool_rows:,}"),
         ("share kept", f"{view.rows / max(1, view.pool_rows):.1%}"),
+        *((("may not be selected", f"{view.excluded:,}"),) if view.excluded else ()),
     ]
     if view.trained != view.rows:
         facts.append(("with copies", f"{view.trained:,}"))
@@ -48,7 +57,7 @@ def _remarks(view: SelectionView) -> tuple[Part, ...]:
 
 def selection_sections(view: SelectionView) -> tuple[Section, ...]:
     """From pool to subset, what each step kept and dropped, signals kept against dropped, the state vector."""
-    sections = [Section("From pool to subset", (*_flow_parts(view.flow), source_sheet(view.flow)))]
+    sections = [Section("From pool to subset", (*_flow_parts(view.flow), source_sheet(view.flow, view.excluded)))]
     if view.steps:
         lead = f"Up to {SHOWN_ROWS} rows of each kind, drawn by chance, always the same ones."
         parts = [part for step in view.steps for part in _step_parts(step)]
@@ -97,13 +106,19 @@ def _operator(told: str) -> str:
     return told.partition("(")[0]
 
 
-def source_sheet(found: Flow) -> Sheet:
-    """Rows of each source before and after."""
+def source_sheet(found: Flow, excluded: int = 0) -> Sheet:
+    """Rows of each source before and after.
+
+    Args:
+        excluded: rows that no recipe may select (count).
+    """
     rows = [
         (name, f"{after:,}", f"{before:,}", f"{after / max(1, before):.1%}")
         for name, before, after in zip(found.sources, found.start.tolist(), found.end.tolist(), strict=True)
     ]
-    return Sheet.of("Rows by source", ("source", "rows", "of", "share kept"), rows, numbers=True)
+    return Sheet.of(
+        f"Rows by source{excluded_said(excluded)}", ("source", "rows", "of", "share kept"), rows, numbers=True
+    )
 
 
 def step_sheet(steps: Sequence[StepView]) -> Sheet:

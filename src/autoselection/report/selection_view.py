@@ -108,6 +108,7 @@ class SelectionView:
 
     Attributes:
         rows, pool_rows: distinct rows of the subset and rows of the pool (counts).
+        excluded: of the pool's rows those that no recipe may select (count).
         trained: rows of the subset with those that count more than once as often as they count.
         tokens: of the subset and of the pool; None where they were not counted.
         state: the state vector, by name.
@@ -117,6 +118,7 @@ class SelectionView:
     recipe: str
     rows: int
     pool_rows: int
+    excluded: int
     trained: int
     tokens: tuple[float, float] | None
     steps: tuple[StepView, ...]
@@ -172,6 +174,7 @@ def view_selection(
         recipe=result.recipe.describe(),
         rows=result.distinct,
         pool_rows=signals.n,
+        excluded=signals.n - len(signals.selectable),
         trained=len(result.rows),
         tokens=_tokens(signals, result.rows),
         steps=tuple(views),
@@ -185,6 +188,11 @@ def view_selection(
         remarks=tuple(lineage_remarks(result.lineage)),
         subset_hash=result.subset_hash,
     )
+
+
+def excluded_said(excluded: int) -> str:
+    """What shares of sources leave out, for the title of their table; empty where that is nothing."""
+    return f" ({excluded:,} rows of the pool, which no recipe may select, are not counted)" if excluded else ""
 
 
 def view_signal(name: str, values: NDArray[np.float32], kept: NDArray[np.bool_], left: NDArray[np.bool_]) -> SignalView:
