@@ -12,8 +12,9 @@ from typing import Any
 import pytest
 
 from autoselection import activity as module
-from autoselection.activity import POINTS, activity, counted, tell_loss, tell_losses, tell_stage
+from autoselection.activity import FILE, POINTS, activity, counted, tell_loss, tell_losses, tell_stage
 from autoselection.progress import progress
+from autoselection.watch.activities import Activities
 
 
 @pytest.fixture(autouse=True)
@@ -65,7 +66,7 @@ def test_an_error_passes_and_is_told_as_an_end(tmp_path: Path) -> None:
         tell_stage("one")
         raise ValueError("one\ntwo " + 600 * "x")
     told = json.loads((tmp_path / "a").read_text())
-    assert told["ended"] == "failed" and told["error"] == "one two " + 492 * "x"
+    assert told["ended"] == "failed" and told["error"] == "one two " + 491 * "x" + "…"
 
 
 @pytest.mark.parametrize("steps", [1, POINTS, POINTS + 1, 2 * POINTS + 3, 5 * POINTS])
@@ -167,3 +168,17 @@ def test_telling_without_an_activity_does_nothing() -> None:
     tell_losses([1.0])
     with counted("work", 3) as told:
         told(1, False)
+
+
+def test_whoever_watches_can_read_what_names_of_files_and_long_works_make_of_it(tmp_path: Path) -> None:
+    file = tmp_path / FILE
+    with pytest.raises(ValueError, match="no file"), activity(file, dict, split="dev\udcff"):
+        tell_stage("reading \udcff")
+        with counted("reading " + "x" * 600, 10):
+            read(file, lambda found: bool(found.get("counted")))
+            (at_work,) = Activities(tmp_path).look(time.time())
+            raise ValueError("no file \udcff.jsonl " + "y" * 600)
+    (found,) = Activities(tmp_path).look(time.time())
+    assert found.told.ended == "failed" and found.told.error.startswith(r"no file \udcff.jsonl yyy")
+    assert found.told.stage == r"reading \udcff" and len(found.told.error) == 500
+    assert at_work.told.counted[0].what.startswith("reading xxx") and len(at_work.told.counted[0].what) == 500

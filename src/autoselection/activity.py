@@ -30,8 +30,8 @@ FORMAT = 1
 INTERVAL = 1.0
 #: Most points of a loss curve; from then on a point is the mean of twice as many steps.
 POINTS = 256
-#: Most characters of the error that ended the work.
-ERROR = 500
+#: Most characters of a text, such as the error that ended the work.
+TEXT = 500
 #: How long the end of the work waits for the last write (s): a disk may hang.
 _PATIENCE = 2.0
 
@@ -146,7 +146,7 @@ class _Activity:
     def _write(self) -> None:
         part = self._path.with_name(f".{self._path.name}.part")
         try:
-            text = json.dumps(self._document(), allow_nan=False)
+            text = json.dumps(_writable(self._document()), allow_nan=False)
             part.write_text(text, encoding="utf-8")
             part.replace(self._path)
         except _NO_LOOK:
@@ -177,6 +177,17 @@ class _Activity:
             }
 
 
+def _writable(value: Any) -> Any:
+    """Plain data whose texts whoever watches can read: of bounded length, and without halves of characters, which names of
+    files outside UTF-8 are full of."""
+    if isinstance(value, str):
+        text = value.encode("utf-8", "backslashreplace").decode()
+        return text if len(text) <= TEXT else text[: TEXT - 1] + "…"
+    if isinstance(value, Mapping):
+        return {name: _writable(inner) for name, inner in value.items()}
+    return [_writable(inner) for inner in value] if isinstance(value, list) else value
+
+
 #: Of this thread's work: evaluations that share a process in several threads do not mix.
 _current: ContextVar[_Activity | None] = ContextVar("activity", default=None)
 
@@ -205,7 +216,7 @@ def activity(path: Path, measured: Measured, **about: Any) -> Iterator[None]:
         how = "interrupted"
         raise
     except Exception as error:
-        why = " ".join(str(error).split())[:ERROR] or type(error).__name__
+        why = " ".join(str(error).split()) or type(error).__name__
         raise
     finally:
         _current.reset(token)

@@ -16,14 +16,14 @@ from typing import Annotated
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from autoselection.activity import ERROR, FILE, POINTS
+from autoselection.activity import FILE, POINTS, TEXT
 
 #: Silence from which on a process is not taken to live any more (s): it writes about once a second.
 SILENT = 15.0
 _LARGEST = 64 << 10
 
 Count = Annotated[int, Field(ge=0, le=1 << 62)]
-Name = Annotated[str, Field(max_length=500)]
+Name = Annotated[str, Field(max_length=TEXT)]
 #: Seconds since 1970, up to the year 9999.
 Moment = Annotated[float, Field(ge=0, le=253_402_300_799)]
 
@@ -75,7 +75,7 @@ class Told(_Told):
     stage: Name
     since: Moment
     ended: Name | None = None
-    error: Annotated[str, Field(max_length=ERROR)] = ""
+    error: Name = ""
     about: About = About()
     counted: Annotated[tuple[CountedWork, ...], Field(max_length=100)] = ()
     steps: Steps = Steps()
