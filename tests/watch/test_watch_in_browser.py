@@ -154,6 +154,19 @@ def test_server_and_study_may_stop_and_come_back(unfinished: Path, chromium: Any
             page.wait_for_selector("#problem", state="hidden", timeout=60_000)
 
 
+def test_a_server_that_refuses_is_heard_and_tried_again(copied: Path, chromium: Any) -> None:
+    first, second = "a token of the first", "a token of the second"
+    with serving(copied, "--token", first) as server:
+        page = look(chromium, server.url).page
+        port = server.port
+        assert server.interrupt()[0] == 0
+        wait_for(page, "#problem", "is lost")
+    with serving(copied, "--token", second, port=port) as server:
+        wait_for(page, "#problem", "Open the address that `autoselection watch` printed", timeout=60_000)
+        page.context.new_page().goto(server.url, wait_until="commit")  # the cookie of the new token
+        page.wait_for_selector("#problem", state="hidden", timeout=60_000)
+
+
 def test_a_token_is_asked_for_and_leaves_the_address(copied: Path, chromium: Any) -> None:
     with serving(copied, "--token", "new") as server:
         page = look(chromium, server.url).page

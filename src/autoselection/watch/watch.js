@@ -163,13 +163,35 @@ const seen = {
 };
 const problem = (text) => { say("problem", text); at("problem").hidden = !text; };
 
-const source = new EventSource("events");
-for (const [kind, show] of Object.entries(seen)) {
-  source.addEventListener(kind, (event) => { problem(""); show(JSON.parse(event.data)); root.dataset[kind] = "yes"; });
+const LOST = "The connection to `autoselection watch` is lost; what stands here is what was seen last. It is tried again.";
+
+// A browser tries again by itself where a server is gone, and never where it refused: then we ask why, and try again.
+function follow() {
+  const source = new EventSource("events");
+  for (const [kind, show] of Object.entries(seen)) {
+    source.addEventListener(kind, (event) => { problem(""); show(JSON.parse(event.data)); root.dataset[kind] = "yes"; });
+  }
+  source.addEventListener("problem", (event) => problem(JSON.parse(event.data)));
+  source.addEventListener("open", () => problem(""));
+  source.addEventListener("error", async () => {
+    if (source.readyState !== EventSource.CLOSED) return problem(LOST);
+    problem(await refusal());
+    setTimeout(follow, 5000);
+  });
 }
-source.addEventListener("problem", (event) => problem(JSON.parse(event.data)));
-source.addEventListener("open", () => problem(""));
-source.addEventListener("error", () => problem("The connection to `autoselection watch` is lost; what stands here is what was seen last. It is tried again."));
+
+async function refusal() {
+  const stop = new AbortController();
+  try {
+    const answer = await fetch("events", { signal: stop.signal });
+    return answer.ok ? LOST : `${(await answer.text()).trim()} What stands here is what was seen last; it is tried again.`;
+  } catch {
+    return LOST;
+  } finally {
+    stop.abort();
+  }
+}
+follow();
 
 // ---- light and dark
 const dark = matchMedia("(prefers-color-scheme: dark)");
