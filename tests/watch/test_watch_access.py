@@ -159,6 +159,9 @@ def test_beyond_this_machine_a_token_is_asked_for() -> None:
         check_token(TOKEN, address, address)
     for address in ("127.0.0.1", "127.9.9.9", "::1"):
         check_token(None, address, address)
+    for token in ("пароль-очень-длинный", "sixteen letters\nand a line", "x" * 16 + "é"):
+        with pytest.raises(ConfigError, match="of ASCII alone"):
+            check_token(token, "127.0.0.1", "localhost")
     with pytest.raises(ConfigError, match="too short"):
         check_token("short", "127.0.0.1", "localhost")
 

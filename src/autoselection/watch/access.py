@@ -54,11 +54,17 @@ def check_token(token: str | None, address: str, host: str) -> None:
         host: as it was asked for.
 
     Raises:
-        ConfigError: it can be reached from other machines and there is no token, or the token can be guessed.
+        ConfigError: it can be reached from other machines and there is no token, or the token can be guessed, or is no
+            printable ASCII.
     """
     if token is not None and len(token) < SHORTEST:
         raise ConfigError(
             f"The token is too short: give {SHORTEST} characters or more, or --token new to have one made."
+        )
+    if token is not None and not (token.isascii() and token.isprintable()):
+        raise ConfigError(
+            "The token holds what a browser cannot bring back: give letters, digits and signs of ASCII alone, or --token new to "
+            "have one made."
         )
     if token is None and not ipaddress.ip_address(address).is_loopback:
         raise ConfigError(
