@@ -3,10 +3,15 @@
 from __future__ import annotations
 
 import math
+from bisect import bisect_left
 from collections.abc import Iterable
 from difflib import get_close_matches
 
 from autoselection.errors import ConfigError
+
+#: Of the names of one kind: those that a wrong one is compared with, those that are listed, and how long the one is shown
+#: that may be meant.
+_COMPARED, _LISTED, _LONGEST = 2000, 40, 200
 
 
 def clipped(text: str, length: int = 80) -> str:
@@ -35,10 +40,15 @@ def ended(text: str) -> str:
 def suggestion(name: str, known: Iterable[str]) -> str:
     """Return ``"; did you mean 'x'?"`` for the closest known name, or a list of the known ones."""
     names = sorted(known)
-    close = get_close_matches(clipped(name), names, n=1)
+    # A pool may have a source for each row: comparing takes long then, and what is meant mostly begins alike.
+    place = bisect_left(names, name)
+    near = names[max(0, place - _COMPARED // 2) : place + _COMPARED // 2] if len(names) > _COMPARED else names
+    close = get_close_matches(clipped(name), near, n=1)
     if close:
-        return f"; did you mean '{close[0]}'?"
-    return f"; known: {', '.join(names)}."
+        return f"; did you mean '{clipped(close[0], _LONGEST)}'?"
+    shown = [clipped(each) for each in names[:_LISTED]]
+    more = f" and {len(names) - len(shown):,} more" if len(names) > len(shown) else ""
+    return f"; known: {', '.join(shown)}{more}."
 
 
 def named_numbers(text: str, option: str, form: str, example: str, *, zero: bool = True) -> dict[str, float]:
