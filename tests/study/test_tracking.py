@@ -302,6 +302,27 @@ def test_no_row_of_the_pool_is_sent_unless_asked(study: Study, place: Path) -> N
     assert sent == {False: False, True: True}
 
 
+def test_what_counts_as_a_key(tmp_path: Path) -> None:
+    keys = {
+        "AWS_SECRET_ACCESS_KEY": "/wJalrXUtnFEMIK7MDENGbPxRfiCYEXAMPLEKEY",
+        "DB_PASSWORD": "correct horse battery staple",
+        "NUMBER_TOKEN": "12345678901234567890",
+        "HOME_KEY": "~wJalrXUtnFEMI",
+    }
+    (tmp_path / "key.json").touch()
+    others = {
+        "GOOGLE_APPLICATION_CREDENTIALS": str(tmp_path / "key.json"),
+        "MAX_TOKENS": "1000000000",
+        "KEYBOARD": "us intl x",
+        "API_KEY": "EMPTY",
+    }
+    config = StudyConfig.model_construct()
+    secrets = Secrets(config, None, {**keys, **others})
+    text = "failed: " + " and ".join([*keys.values(), *others.values()])
+    for shown in (secrets.text(text), secrets.document(text)):
+        assert not any(key in shown for key in keys.values()) and all(other in shown for other in others.values())
+
+
 @has("mlflow")
 def test_keys_are_blotted_out(study: Study, place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     key = "sk-4f9b1d77aa03c2"

@@ -8,6 +8,7 @@ import os
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qsl, urlsplit
 
@@ -17,6 +18,9 @@ from autoselection.tracking.runs import Run
 
 #: Environment variables that hold keys, by their names.
 _HOLDS_KEY = re.compile(r"KEY|TOKEN|SECRET|PASSW|CREDENTIAL", re.IGNORECASE)
+
+#: Shortest key of digits alone, or with blanks (characters): shorter ones are numbers and words of settings.
+_LONG = 16
 
 
 class Secrets:
@@ -72,7 +76,16 @@ def _named(value: Any) -> Iterator[str]:
 
 
 def _is_key(value: str) -> bool:
-    """Not a number, a path, or a short word."""
-    return (
-        len(value) >= SHORTEST and not value.isdigit() and not value.startswith(("/", "./", "~")) and " " not in value
-    )
+    """Not a number, a short word or a few, or files that are there: variables called so hold these, too. One in 64 random keys
+    begins as a path does."""
+    least = _LONG if value.isdigit() or " " in value else SHORTEST
+    return len(value) >= least and not all(map(_is_file, value.split(os.pathsep)))
+
+
+def _is_file(value: str) -> bool:
+    if not value.startswith(("/", "./", "~")):
+        return False
+    try:
+        return Path(value).expanduser().exists()
+    except (OSError, RuntimeError, ValueError):  # too long, no such home, no name of a file
+        return False
