@@ -382,7 +382,7 @@ def _not_on_test(study: Study) -> str:
 
 
 def _caveats(study: Study, dev: Gain | None, test: Gain | None) -> list[str]:
-    said = []
+    said: list[str] = []
     said += filter(None, (went_on(study), other_winner(study)))
     for gain in (dev, test):
         if gain is not None and gain.seeds < 2 and gain.significant is not None:
