@@ -15,6 +15,7 @@ from autoselection.config import load_config
 from autoselection.errors import StudyError
 from autoselection.report import study_markdown
 from autoselection.report.answer import study_answer
+from autoselection.report.study_page import gain_figure
 from autoselection.statistics import crossed_test, sign_flip_test
 from autoselection.study import Study, read_events, run_study, summary
 from autoselection.study.evidence import final_evidence
@@ -231,6 +232,7 @@ def test_a_final_table_that_is_half_scored_decides_nothing(reseeded: Study, tmp_
         assert all(gain.significant is None and gain.p is None for gain in answer.gains if gain.split == "test")
         assert found is not None and not found["complete"] and "Test is being scored (" in found["sentences"][0]
         assert {each["significant"] for each in found["comparisons"]} <= {None}
+        assert "not all is scored" in gain_figure(answer).told
         text = study_markdown(study)
         assert "not all is scored yet" in text and "(test, being scored: " in text
     write_unchecked(path / "journal.jsonl", events)

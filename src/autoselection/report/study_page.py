@@ -67,8 +67,8 @@ def _facts(view: StudyView) -> tuple[tuple[str, str], ...]:
         )
     for gain in answer.gains:
         if gain.today:
-            named = _named(gain, answer)
-            found.append((f"{named}, {gain.split}", f"{gain.estimate:+.4f} ({gain.low:+.4f} to {gain.high:+.4f})"))
+            named = f"{_named(gain, answer)}, {gain.split}{'' if gain.significant is not None else ', so far'}"
+            found.append((named, f"{gain.estimate:+.4f} ({gain.low:+.4f} to {gain.high:+.4f})"))
     full = sum(1 for trial in view.trials if trial.score is not None and trial.fidelity == 1.0)
     found.append(("full evaluations", f"{full:,}"))
     if view.stages:
@@ -110,6 +110,8 @@ def gain_figure(answer: Answer) -> Figure:
         taken = " On dev nothing is taken off for being chosen: the scores are as they were measured."
     said = {gain.scope for gain in answer.gains if gain.scope}
     scope = f" (on test {', '.join(sorted(said))})" if said else ""
+    if any(gain.significant is None for gain in answer.gains):
+        scope = " (on test of each comparison alone: not all is scored, and nothing is found yet)"
     told = (
         f"Score of the winner minus score of what it is compared with, and 95% interval{scope}: right of 0 the winner is "
         f"better.{taken}"
@@ -249,7 +251,7 @@ def _state_section(view: StudyView) -> Section | None:
         by="dev score",
     )
     return Section(
-        "State vectors of the trials", (figure,), "What the subsets of all trials look like beside the pool."
+        "State vectors of the trials", (figure,), "What the subsets of the trials look like beside the pool."
     )
 
 
