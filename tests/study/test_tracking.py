@@ -249,6 +249,8 @@ def test_of_many_sources_the_same_few_are_sent_of_every_trial(study: Study, monk
     named = len(study.all_trials()[0].record["state"]["source_share"])
     assert named > 2 and all(found == shares[0] for found in shares)
     assert len(shares[0]) == 2 and f"state/source_share/{named - 1} other sources" in shares[0]
+
+
 NAMED = {
     "知乎": 0.25,
     "微博": 0.5,
