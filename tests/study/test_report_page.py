@@ -281,7 +281,6 @@ def test_guard_tasks_are_named(finished_study: Study, tmp_path: Path, monkeypatc
         ((3.0, 1.0), "the mean, by their weights, over addition (weight 3), boolean (weight 1) of minus"),
         ((2.0, 2.0), "the mean over tasks of minus"),
         ((0.0, 1.0), "minus"),
-        ((0.0, 0.0), "the mean over tasks of minus"),
     ],
 )
 def test_the_answer_says_how_tasks_count(finished_study: Study, weights: tuple[float, float], said: str) -> None:
