@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from read_only import read_only
+from refused_writes import read_only
 
 from autoselection import files
 

@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-import builtins
 import errno
-import io
 import json
 import os
 import resource
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
 import pytest
 from command_line import Outcome
+from refused_writes import refusing
 
 from autoselection.errors import MissingExtraError, PoolError
 from autoselection.system import naming, told
@@ -83,41 +81,6 @@ def _recipe(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     folder.mkdir()
     (folder / "longest").write_text("steps: [{operator: truncate_samples, params: {fraction: 0.5}}]\n")
     monkeypatch.chdir(folder)
-
-
-@contextmanager
-def refusing(target: Path, number: int) -> Iterator[list[str]]:
-    """A system that lets nothing be made under ``target``; gives what was tried."""
-    tried: list[str] = []
-
-    def check(path: Any, *, writes: bool) -> None:
-        if (
-            writes
-            and isinstance(path, (str, os.PathLike))
-            and target in Path(os.path.normpath(Path.cwd() / path)).parents
-        ):
-            tried.append(os.fspath(path))
-            raise OSError(number, os.strerror(number), os.fspath(path))
-
-    def opened(path: Any, mode: str = "r", *args: Any, **more: Any) -> Any:
-        check(path, writes=any(letter in mode for letter in "wax+"))
-        return real_open(path, mode, *args, **more)
-
-    def os_opened(path: Any, flags: int, *args: Any, **more: Any) -> int:
-        check(path, writes=bool(flags & (os.O_CREAT | os.O_WRONLY | os.O_RDWR)))
-        return real_os_open(path, flags, *args, **more)
-
-    def made(path: Any, *args: Any, **more: Any) -> None:
-        check(path, writes=True)
-        real_mkdir(path, *args, **more)
-
-    real_open, real_os_open, real_mkdir = io.open, os.open, os.mkdir
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(io, "open", opened)
-        patch.setattr(builtins, "open", opened)
-        patch.setattr(os, "open", os_opened)
-        patch.setattr(os, "mkdir", made)
-        yield tried
 
 
 @pytest.mark.parametrize("name", NAMES)

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 from one_pass import score
-from read_only import read_only
+from refused_writes import read_only
 
 from autoselection import files
 from autoselection.errors import EvaluationError, MissingExtraError, SignalError

@@ -1,4 +1,4 @@
-"""A folder as it is on a file system that is mounted read-only; root, whom modes do not stop, is refused too."""
+"""A system that refuses to write below a folder; root, whom modes do not stop, is refused too."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import builtins
 import errno
 import io
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -16,11 +16,26 @@ import pytest
 
 @contextmanager
 def read_only(folder: Path) -> Iterator[None]:
-    """Refuse whatever would write below ``folder`` with EROFS, also to remove what is not there (Linux asks the mount first)."""
+    """Refuse whatever would write below ``folder`` as a file system does that is mounted read-only."""
+    # Also to remove what is not there: Linux asks the mount first.
+    removals = ("unlink", "remove", "rename", "replace", "rmdir", "truncate", "utime")
+    with refusing(folder, errno.EROFS, removals):
+        yield
+
+
+@contextmanager
+def refusing(folder: Path, number: int, calls: Sequence[str] = ()) -> Iterator[list[str]]:
+    """Let nothing be made below ``folder``, with the error of that number; gives what was tried.
+
+    Args:
+        calls: further functions of ``os`` that are refused.
+    """
+    tried: list[str] = []
 
     def check(path: Any) -> None:
-        if isinstance(path, (str, os.PathLike)) and folder in Path(path).absolute().parents:
-            raise OSError(errno.EROFS, os.strerror(errno.EROFS), os.fspath(path))
+        if isinstance(path, (str, os.PathLike)) and folder in Path(os.path.normpath(Path.cwd() / path)).parents:
+            tried.append(os.fspath(path))
+            raise OSError(number, os.strerror(number), os.fspath(path))
 
     def refused(call: Any) -> Any:
         def instead(*args: Any, **more: Any) -> Any:
@@ -51,6 +66,6 @@ def read_only(folder: Path) -> Iterator[None]:
         patch.setattr(builtins, "open", opened)
         patch.setattr(os, "open", os_opened)
         patch.setattr(os, "mkdir", made)
-        for name in ("unlink", "remove", "rename", "replace", "rmdir", "truncate", "utime"):
+        for name in calls:
             patch.setattr(os, name, refused(getattr(os, name)))
-        yield
+        yield tried
