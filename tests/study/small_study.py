@@ -40,7 +40,7 @@ def small_document(pool: dict[str, Any]) -> dict[str, Any]:
             "min_rows": 20,
             "reseed": {"patience": 2},
         },
-        "executor": {"workers": 2},
+        "executor": {"workers": 1},
         "final": {"single_operators": 1},
     }
 

@@ -85,8 +85,8 @@ def test_kill_nine_loses_and_repeats_nothing(finished_study: Study, study_config
     out = tmp_path / "killed"
     journal = out / "journal.jsonl"
     command = [sys.executable, "-m", "autoselection", "search", str(study_config), "--out", str(out), "--json"]
-    one_worker = [*command, "--set", "executor.workers=1"]  # starts in half the time; two are killed once
-    for finished, asked in ((2, command), (6, one_worker)):
+    two_workers = [*command, "--set", "executor.workers=2"]  # one starts in half the time; two are killed once
+    for finished, asked in ((2, two_workers), (6, command)):
         process = subprocess.Popen(asked, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
         deadline = time.monotonic() + 120
         while not journal.exists() or len(_evaluations(journal)) < finished:
@@ -96,7 +96,7 @@ def test_kill_nine_loses_and_repeats_nothing(finished_study: Study, study_config
         process.wait()
         kept = _evaluations(journal)
         assert len(kept) >= finished
-    done = subprocess.run(one_worker, check=True, capture_output=True, text=True)
+    done = subprocess.run(command, check=True, capture_output=True, text=True)
     assert _evaluations(journal)[: len(kept)] == kept
     assert len(set(_evaluations(journal))) == len(_evaluations(journal)) == 10
     assert json.loads(done.stdout)["finished"]
