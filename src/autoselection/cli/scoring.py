@@ -74,7 +74,7 @@ def score(
     from autoselection.config import load_config
     from autoselection.language.chat import ChatOptions
     from autoselection.report import print_scores
-    from autoselection.signals import SignalsConfig, cut_rows, missing_scores, score_pool, unread_parts
+    from autoselection.signals import SignalsConfig, score_pool
     from autoselection.signals.families.sae import read_sae_info
     from autoselection.signals.score import obstacles
     from autoselection.study.named_pools import needed_options, open_named_pool
@@ -135,7 +135,7 @@ def score(
         emit(report.to_dict(), True, "")
     else:
         print_scores(report, source.name, output, verbose=verbose)
-    warn([*missing_scores(report), *cut_rows(report), *unread_parts(report)])
+    warn(report.remarks())
 
 
 def _named_signals(signals: str | None, recipe: Path | None) -> list[str] | None:

@@ -146,6 +146,10 @@ class ScoreReport:
         there = f", {len(self.signals) - made} were there" if made < len(self.signals) else ""
         return notebook.line("ScoreReport", f"{notebook.counted(self.rows, 'row')}: {made} signals computed{there}")
 
+    def remarks(self) -> list[str]:
+        """Sentences for what signals did not score or read of many rows: all that people should know of."""
+        return [*missing_scores(self), *cut_rows(self), *unread_parts(self)]
+
     def _repr_html_(self) -> str:
         rows = [
             (
@@ -157,7 +161,7 @@ class ScoreReport:
         ]
         parts = [notebook.table(("signal", "computed in", "rows without a score"), rows, what="signals", shown=100)]
         skipped = [f"{name}: not computed, {reason}" for name, reason in self.skipped.items()]
-        said = [*missing_scores(self), *cut_rows(self), *unread_parts(self), *skipped]
+        said = [*self.remarks(), *skipped]
         return notebook.page(f"Signals of {notebook.counted(self.rows, 'row')}", {}, *parts, notebook.bullets(said))
 
     @property

@@ -23,7 +23,6 @@ LEFT_OUT: Mapping[str, str] = MappingProxyType(
 )
 
 _OPENING = re.compile(rf"\s*({OPENINGS})", re.IGNORECASE)
-_LEADING = re.compile(rf"\A\s*(?:{OPENINGS})", re.IGNORECASE)
 _OPENED = re.compile(rf"(?:{OPENINGS})\s*\Z", re.IGNORECASE)
 _CLOSED = re.compile(rf"(.*?)(?:{CLOSINGS})\s*", re.DOTALL | re.IGNORECASE)
 _CLOSED_BY = {
@@ -88,9 +87,15 @@ def _split(content: str) -> tuple[list[str], str]:
     """What a content has in front of tags that close reasoning, and the rest; without the tags around both."""
     thoughts = []
     while (thought := _CLOSED.match(content)) is not None:
-        thoughts.append(_LEADING.sub("", thought[1], count=1))
+        thoughts.append(_unopened(thought[1]))
         content = content[thought.end() :]
-    return thoughts, _LEADING.sub("", content, count=1)
+    return thoughts, _unopened(content)
+
+
+def _unopened(text: str) -> str:
+    """A text without the mark of reasoning that it begins with."""
+    opening = _OPENING.match(text)
+    return text if opening is None else text[opening.end() :]
 
 
 def _holds(written: str, text: str) -> bool:
