@@ -11,7 +11,7 @@ import threading
 import time
 from concurrent.futures import Future
 from concurrent.futures.process import BrokenProcessPool
-from multiprocessing import popen_spawn_posix
+from multiprocessing import popen_forkserver
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -28,8 +28,8 @@ from autoselection.tasks import TaskConfig
 
 
 def workers_of(parent: int) -> list[int]:
-    """Process ids of the spawned workers (not of multiprocessing's resource tracker)."""
-    found = []
+    """Process ids of the workers, which a server that is a child of ``parent`` has forked; it gives them its own command."""
+    parents = {}
     for folder in Path("/proc").iterdir():
         if folder.name.isdigit():
             try:
@@ -37,9 +37,9 @@ def workers_of(parent: int) -> list[int]:
                 command = (folder / "cmdline").read_bytes()
             except (FileNotFoundError, ProcessLookupError):
                 continue
-            if int(fields[1]) == parent and b"spawn_main" in command:
-                found.append(int(folder.name))
-    return found
+            if b"multiprocessing.forkserver" in command:
+                parents[int(folder.name)] = int(fields[1])
+    return [process for process, server in parents.items() if parents.get(server) == parent]
 
 
 def two_jobs(folder: Path) -> list[EvaluationJob]:
@@ -92,15 +92,15 @@ def test_a_worker_that_the_system_has_no_process_for_is_started_later(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     refused: list[object] = []
-    launch = popen_spawn_posix.Popen._launch
+    launch = popen_forkserver.Popen._launch
 
-    def full(popen: popen_spawn_posix.Popen, process: object) -> None:
+    def full(popen: popen_forkserver.Popen, process: object) -> None:
         if not refused:
             refused.append(process)
             raise OSError(errno.EAGAIN, "Resource temporarily unavailable")
         launch(popen, process)
 
-    monkeypatch.setattr(popen_spawn_posix.Popen, "_launch", full)
+    monkeypatch.setattr(popen_forkserver.Popen, "_launch", full)
     executor = LocalExecutor(ExecutorConfig(retries=1))
     try:
         results = list(executor.run(two_jobs(tmp_path)))
@@ -142,7 +142,7 @@ def test_a_script_without_a_guard_is_told_so_and_not_tried_again(tmp_path: Path)
 def test_a_script_whose_workers_cannot_start_is_told_that_and_not_of_memory(tmp_path: Path) -> None:
     guarded = SCRIPT.replace("\nexecutor =", "\nif __name__ == '__mp_main__':\n    raise SystemExit(3)\nexecutor =")
     done = run_script(guarded, tmp_path)
-    assert "(exit code 3)" in done.stderr.strip().splitlines()[-1] and "runs again" not in done.stderr
+    assert "(exit code 1)" in done.stderr.strip().splitlines()[-1] and "runs again" not in done.stderr
 
 
 def test_a_mistake_does_not_take_the_results_of_others_with_it() -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Callable
+from itertools import permutations
 from pathlib import Path
 from typing import Any
 
@@ -62,6 +63,21 @@ def copies(report: IngestReport) -> int:
     return sum(int(found[1]) for found in told if found)
 
 
+#: Two pairs of texts under other usual names than the format's own: which of them a file means, only its user knows.
+UNKNOWN_TOGETHER = {"openorca", "query-response"}
+
+
+def test_two_shapes_of_one_format_are_both_read(write: Write, tmp_path: Path) -> None:
+    for first, second in permutations(sorted(EXAMPLES), 2):
+        if EXAMPLES[first].format != EXAMPLES[second].format or {first, second} == UNKNOWN_TOGETHER:
+            continue
+        file = write("rows.jsonl", [EXAMPLES[first].row, EXAMPLES[second].row])
+        report = ingest([file], tmp_path / "pool", overwrite=True)
+        assert (report.skipped, report.rows + copies(report)) == (0, 2), (first, second)
+        read_as = [tuple(map(repr, messages)) for messages in Pool.open(tmp_path / "pool").messages()]
+        assert set(read_as) == {tuple(map(repr, EXAMPLES[name].messages)) for name in (first, second)}, (first, second)
+
+
 @settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(data=st.data())
 def test_rows_of_two_shapes_are_told_apart_or_refused(data: st.DataObject, write: Write, tmp_path: Path) -> None:
@@ -92,6 +108,58 @@ def test_rows_of_two_shapes_are_told_apart_or_refused(data: st.DataObject, write
         assert report.rows + report.skipped + copies(report) == len(rows)
         if len(formats) == 1:
             assert report.skipped == 0 and report.rows == len(pool)
+
+
+#: Rows of one format whose columns have other usual names.
+OTHERWISE_NAMED = {
+    "messages": (
+        {"messages": EXAMPLES["tulu-3"].row["messages"]},
+        {"conversation": EXAMPLES["tulu-3"].row["messages"]},
+    ),
+    "prompt-completion": ({"prompt": "1+1?", "completion": "2"}, {"question": "2+2?", "response": "4"}),
+    "alpaca": ({"instruction": "1+1?", "output": "2"}, {"Instruction": "2+2?", "input": "Briefly.", "answer": "4"}),
+}
+
+
+@pytest.mark.parametrize("swapped", [False, True])
+@pytest.mark.parametrize("nulls", [False, True])
+@pytest.mark.parametrize("name", OTHERWISE_NAMED)
+def test_rows_of_the_files_format_under_other_usual_names_are_read(
+    name: str, nulls: bool, swapped: bool, write: Write, tmp_path: Path
+) -> None:
+    first, other = OTHERWISE_NAMED[name]
+    if nulls and name != "alpaca":  # as tables have them that were put together
+        first, other = {**dict.fromkeys(other), **first}, {**dict.fromkeys(first), **other}
+    rows = (
+        [other, *[{**first, "n": n} for n in range(40)]]
+        if swapped
+        else [*[{**first, "n": n} for n in range(40)], other]
+    )
+    alone = write("alone.jsonl", [other])
+    pool, report = read(write("rows.jsonl", rows), tmp_path / "pool", format="auto")
+    assert (report.format, report.skipped, report.rows) == (name, 0, 41)
+    (meant,) = read(alone, tmp_path / "alone")[0].messages()
+    assert pool.messages()[0 if swapped else 40] == meant
+    assert any(f"another shape than the file ({name}) was read as {name} (" in note for note in report.notes)
+
+
+@pytest.mark.parametrize(
+    ("first", "other"),
+    [
+        ({"prompt": "1+1?", "completion": "2"}, {"prompt": "2+2?", "completion": None, "answer": "4"}),
+        ({"prompt": "1+1?", "completion": "2"}, {"prompt": "2+2?", "input": "a", "output": "b"}),
+        ({"question": "1+1?", "answer": "2"}, {"question": "2+2?", "answer": None, "response": "4"}),
+        ({"instruction": "1+1?", "output": "2"}, {"instruction": "2+2?", "output": "", "answer": "4"}),
+        ({"prompt": "1+1?", "completion": "2"}, {"query": "2+2?", "answer": "4", "solution": "2 and 2 make 4."}),
+        ({"prompt": "1+1?", "completion": "2"}, {"query": "2+2?", "answer": "4", "user": "2+2?", "assistant": "5"}),
+    ],
+)
+def test_rows_that_lack_an_answer_do_not_take_what_is_beside_it(
+    first: dict[str, Any], other: dict[str, Any], write: Write, tmp_path: Path
+) -> None:
+    rows = [*[{**first, "n": n} for n in range(40)], other]
+    pool, report = read(write("rows.jsonl", rows), tmp_path / "pool")
+    assert (report.rows, report.skipped, len(pool)) == (40, 1, 40)
 
 
 @pytest.mark.parametrize("name", sorted(DIALECTS))

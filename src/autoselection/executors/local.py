@@ -1,6 +1,7 @@
-"""Evaluations in processes of this machine: one persistent worker each, started with ``spawn``.
+"""Evaluations in processes of this machine: one persistent worker each.
 
-Each worker is a pool of its own: one that dies (killed for memory, crashed in native code) takes no other evaluation with it. Its
+On Linux workers are forked from a server that has imported what they need (``preload``), which takes a moment instead of
+seconds; elsewhere each is started with ``spawn``. Each worker is a pool of its own: one that dies (killed for memory, crashed in native code) takes no other evaluation with it. Its
 own job is lost, and it is started anew when it is next needed. Workers end by themselves when the process that started them is gone, so
 that ``kill -9`` on a study leaves no training behind.
 """
@@ -10,12 +11,14 @@ from __future__ import annotations
 import multiprocessing
 import os
 import signal
+import sys
 import threading
-import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, ThreadPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
+from multiprocessing.connection import wait as wait_for
+from multiprocessing.context import BaseContext
 from multiprocessing.synchronize import Semaphore
 from types import FrameType
 
@@ -24,7 +27,7 @@ from autoselection.evaluation import EvaluationJob, EvaluationResult, evaluate
 from autoselection.evaluation.memory import share_gpu
 from autoselection.executors.contract import Executor, ExecutorConfig, run_jobs
 
-_PARENT_POLL_SECONDS = 1.0
+_PRELOAD = "autoselection.executors.preload"
 _KILLED = "the worker process was killed (often by the system for lack of memory)"
 _GUARD = (
     "every worker process reads the script that runs the study again, so that what it does has to stand under "
@@ -50,7 +53,19 @@ def sharers(index: int, workers: int, devices: Sequence[str]) -> int:
     return sum(devices[other % len(devices)] == own for other in range(workers))
 
 
-def _start_worker(parent: int, index: int, workers: int, devices: tuple[str, ...], ready: Semaphore) -> None:
+def _context() -> BaseContext:
+    if sys.platform != "linux":
+        return multiprocessing.get_context("spawn")
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload([_PRELOAD])  # heard by a server that has yet to be started
+    return context
+
+
+def _start_worker(
+    environ: Mapping[str, str], index: int, workers: int, devices: tuple[str, ...], ready: Semaphore
+) -> None:
+    os.environ.clear()  # a server has the variables of the moment when it was started
+    os.environ.update(environ)
     # Ctrl-C reaches the whole group of processes; the one that started the worker ends it. A handler that does nothing,
     # unlike SIG_IGN, is not inherited by the programs that a worker starts.
     signal.signal(signal.SIGINT, _wait_to_be_ended)
@@ -58,7 +73,7 @@ def _start_worker(parent: int, index: int, workers: int, devices: tuple[str, ...
     share_gpu(sharers(index, workers, devices))
     if devices:
         os.environ["CUDA_VISIBLE_DEVICES"] = devices[index % len(devices)]
-    threading.Thread(target=_end_with, args=(parent,), daemon=True).start()
+    threading.Thread(target=_end_with_parent, daemon=True).start()
     ready.release()
 
 
@@ -81,9 +96,10 @@ def _without_interrupts() -> Iterator[None]:
         _mask_interrupts(signal.SIG_UNBLOCK)
 
 
-def _end_with(parent: int) -> None:
-    while os.getppid() == parent:
-        time.sleep(_PARENT_POLL_SECONDS)
+def _end_with_parent() -> None:
+    parent = multiprocessing.parent_process()
+    assert parent is not None
+    wait_for([parent.sentinel])
     os._exit(1)
 
 
@@ -91,8 +107,8 @@ class _Worker:
     """One process, started for its first job, and anew for the first one after its death."""
 
     def __init__(self, index: int, config: ExecutorConfig) -> None:
-        self._given = os.getpid(), index, config.workers, config.devices
-        self._context = multiprocessing.get_context("spawn")
+        self._given = index, config.workers, config.devices
+        self._context = _context()
         self._pool: ProcessPoolExecutor | None = None
         self._ready = self._context.Semaphore(0)
         self._latest: Future[EvaluationResult] | None = None
@@ -118,7 +134,7 @@ class _Worker:
     def _submitted(self, job: EvaluationJob) -> Future[EvaluationResult]:
         if self._pool is None:
             self._ready = self._context.Semaphore(0)
-            given = (*self._given, self._ready)
+            given = (dict(os.environ), *self._given, self._ready)
             self._pool = ProcessPoolExecutor(1, mp_context=self._context, initializer=_start_worker, initargs=given)
         with _without_interrupts():
             try:

@@ -199,6 +199,12 @@ class ColumnLayout:
                 return self._read(row_format, dialect, view, plan, reading)
             except RowError as error:
                 problem = error
+        if (names := self._named_otherwise(record)) is not None:
+            reading.ignored.clear()
+            plan = {**plan, **names}
+            found = self._read(self.format, None, self.view(record, plan), plan, reading)
+            self.read_as = f"{self.format} ({', '.join(names.values())})"
+            return found
         raise problem
 
     def _read(
@@ -236,6 +242,27 @@ class ColumnLayout:
         elif not self.dialect.complete and not self.dialect.fits(view):
             for row_format in sorted(formats.matching_formats(view) & self.dialect.over):
                 yield row_format, None
+
+    def _named_otherwise(self, record: Record) -> dict[str, str] | None:
+        """The columns of a row that has the file's format under other usual names; None unless nothing else of it is there.
+
+        A row with a text of the format itself beside them, or with an empty column for its answer, is not whole: what has
+        another name may be something that is said of it.
+        """
+        readings = _usual_readings([record]) if self.told and self.dialect is None else []
+        if len(readings) != 1 or readings[0][0] != self.format:
+            return None
+        columns = {fold(name): name for name in record}
+        renamed = {wanted: columns[own] for own, wanted in readings[0][1].items()}
+        if self.format == "alpaca":
+            renamed["instruction"] = columns["instruction"]
+        used = set(renamed.values())
+        for first, *others in formats.NEEDED[self.format]:
+            unused = {columns[name] for name in (first, *others) if name in columns} - used
+            if any(not is_missing(record[name]) for name in unused) or (unused and columns.get(first) in used):
+                return None
+        response = next((renamed[name] for name in ("completion", "output") if name in renamed), None)
+        return None if response is not None and rival_of([record], {"response": response}) else renamed
 
     def roles(self, records: Iterable[Record]) -> dict[str, str]:
         """The columns of texts by their roles in a map; none where the rows hold turns, or are written in a dialect."""

@@ -39,6 +39,13 @@ RowFormat = Literal["messages", "sharegpt", "alpaca", "prompt-completion"]
 
 _MESSAGES_USED, _SHAREGPT_USED = frozenset(("messages", "system")), frozenset(("conversations", "system"))
 _PAIRS = (("prompt", "completion"), ("prompt", "response"), ("question", "answer"))
+#: The fields without which a row is not of a format, by format: of one of these lines all.
+NEEDED: Mapping[RowFormat, tuple[tuple[str, ...], ...]] = {
+    "messages": (("messages",),),
+    "sharegpt": (("conversations",),),
+    "alpaca": (("instruction", "output"), ("instruction", "response")),
+    "prompt-completion": _PAIRS,
+}
 #: What was thought before an answer that is a text of its own.
 _REASONING = "reasoning_content"
 _PAIRED = "must be a list of [user, assistant] pairs"
