@@ -20,6 +20,7 @@ from yaml.reader import ReaderError
 
 from autoselection.errors import AutoSelectionError, ConfigError
 from autoselection.terminal import obeyed, visible
+from autoselection.wording import clipped
 
 #: Largest document that is read (bytes).
 MAX_BYTES = 2**20
@@ -119,11 +120,11 @@ class _Loader(yaml.SafeLoader):
             if value is None or isinstance(value, bool):
                 read_as = "nothing" if value is None else str(value).lower()
                 raise _RefusedYaml(
-                    f"the key '{_short(key.value)}' is read as {read_as} by YAML: put it in quotes if it is meant",
+                    f"the key '{clipped(key.value)}' is read as {read_as} by YAML: put it in quotes if it is meant",
                     key.start_mark,
                 )
             if value in seen:
-                raise _RefusedYaml(f"the key '{_short(key.value)}' stands twice", key.start_mark)
+                raise _RefusedYaml(f"the key '{clipped(key.value)}' stands twice", key.start_mark)
             seen.add(value)
         return node
 
@@ -133,10 +134,10 @@ class _Loader(yaml.SafeLoader):
             return super().construct_object(node, deep)
         number = node.tag in (f"{_PREFIX}int", f"{_PREFIX}float")
         if number and len(node.value) > _LONGEST_NUMBER:
-            raise _RefusedYaml(f"the number '{_short(node.value)}' is too long", node.start_mark)
+            raise _RefusedYaml(f"the number '{clipped(node.value)}' is too long", node.start_mark)
         if number and _OTHER_BASES.fullmatch(node.value):
             raise _RefusedYaml(
-                f"'{_short(node.value)}' is a number in eights or sixties for YAML: put text in quotes, write numbers as "
+                f"'{clipped(node.value)}' is a number in eights or sixties for YAML: put text in quotes, write numbers as "
                 "10 or 0.5",
                 node.start_mark,
             )
@@ -147,7 +148,7 @@ class _Loader(yaml.SafeLoader):
             said = (
                 str(error)
                 if isinstance(error, _UnusableYaml)
-                else f"'{_short(node.value)}' cannot be read as {_SAID.get(node.tag, 'what its tag says')}"
+                else f"'{clipped(node.value)}' cannot be read as {_SAID.get(node.tag, 'what its tag says')}"
             )
             raise _RefusedYaml(said, node.start_mark) from None
 
@@ -204,9 +205,9 @@ def parse_yaml(
         said = str(problem.problem)
         if (tag := _UNKNOWN_TAG.search(said)) is not None:
             said = f"the tag {tag[1].replace(_PREFIX, '!!')} is not read; give plain text, numbers, lists or mappings"
-        raise error(f"{where}:{_line(problem)}: {_short(said, _LONGEST_PROBLEM)}.") from None
+        raise error(f"{where}:{_line(problem)}: {clipped(said, _LONGEST_PROBLEM)}.") from None
     except yaml.MarkedYAMLError as problem:
-        said = _short(" ".join(str(problem.problem or problem.context).split()), _LONGEST_PROBLEM)
+        said = clipped(" ".join(str(problem.problem or problem.context).split()), _LONGEST_PROBLEM)
         raise error(f"{where}:{_line(problem)}: not valid YAML: {said}.") from None
 
 
@@ -251,7 +252,7 @@ def check_yaml(path: Path, error: type[AutoSelectionError] = ConfigError) -> Non
     except ReaderError as problem:
         raise error(f"{path}: not valid YAML: the character {_code(problem)} is not allowed.") from None
     except yaml.MarkedYAMLError as problem:
-        said = _short(" ".join(str(problem.problem or problem.context).split()), _LONGEST_PROBLEM)
+        said = clipped(" ".join(str(problem.problem or problem.context).split()), _LONGEST_PROBLEM)
         raise error(f"{path}:{_line(problem)}: {said}.") from None
 
 
@@ -266,7 +267,7 @@ def check_texts(document: Any, where: str, error: type[AutoSelectionError] = Con
             if isinstance(value, str) and not value.isascii():
                 value.encode()
     except UnicodeEncodeError as problem:
-        raise error(f"{where}: '{visible(_short(str(problem.object)))}' holds half a character.") from None
+        raise error(f"{where}: '{visible(clipped(str(problem.object)))}' holds half a character.") from None
     except _UnusableYaml as problem:
         raise error(f"{where}: {problem}.") from None
 
@@ -326,12 +327,12 @@ def _number(value: Any) -> Any:
     if isinstance(value, float) and not math.isfinite(value):
         raise _UnusableYaml("infinity and not-a-number are not allowed, nor numbers too large to be held")
     if isinstance(value, int) and abs(value) > MAX_NUMBER:
-        raise _UnusableYaml(f"the number {_short(str(value))} is too large")
+        raise _UnusableYaml(f"the number {clipped(str(value))} is too large")
     return value
 
 
 def _refuse_number(word: str) -> Any:
-    raise _UnusableYaml(f"the number {_short(word)} is not allowed")
+    raise _UnusableYaml(f"the number {clipped(word)} is not allowed")
 
 
 def _text(value: str) -> str:
@@ -343,14 +344,14 @@ def _text(value: str) -> str:
     try:
         return value.encode("utf-16", "surrogatepass").decode("utf-16")
     except UnicodeDecodeError:
-        raise _UnusableYaml(f"'{visible(_short(value))}' holds half a character") from None
+        raise _UnusableYaml(f"'{visible(clipped(value))}' holds half a character") from None
 
 
 def _pairs(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     found: dict[str, Any] = {}
     for key, value in pairs:
         if key in found:
-            raise _UnusableYaml(f"the key '{_short(key)}' stands twice")
+            raise _UnusableYaml(f"the key '{clipped(key)}' stands twice")
         found[_text(key)] = value
     return found
 
@@ -370,7 +371,3 @@ def _inner(value: Any) -> Iterable[Any]:
     if isinstance(value, Mapping):
         return (*value, *value.values())
     return value if isinstance(value, (list, tuple)) else ()
-
-
-def _short(text: str, length: int = 60) -> str:
-    return text if len(text) <= length else text[: length - 1] + "…"

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Protocol
 
 from autoselection.activity import counted
 from autoselection.terminal import Terminal
+from autoselection.wording import duration
 
 if TYPE_CHECKING:
     from autoselection.progress_bar import Bar
@@ -98,11 +99,5 @@ class _Lines:
             left = ""
             if self._total is not None and self.done > self.found:
                 each = (time.monotonic() - self._working_since) / (self.done - self.found)
-                left = f", about {_duration(each * (self._total - self.done))} to go"
+                left = f", about {duration(each * (self._total - self.done))} to go"
             console.say(f"{self._description}: {self.done:,}{of}{left}")
-
-
-def _duration(seconds: float) -> str:
-    if seconds < 90:
-        return f"{seconds:.0f} s"
-    return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"

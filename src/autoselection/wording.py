@@ -19,6 +19,20 @@ def clipped(text: str, length: int = 80) -> str:
     return text if len(text) <= length else text[: length - 1] + "…"
 
 
+def duration(seconds: float) -> str:
+    """A time (seconds) for people, in the one or two units that matter: ``4.2 s``, ``12 min``, ``3 h 20 min``."""
+    seconds = max(0.0, seconds)
+    if seconds < 10:
+        return f"{seconds:.1f} s"
+    if seconds < 90:
+        return f"{seconds:.0f} s"
+    minutes = round(seconds / 60)
+    if minutes < 90:
+        return f"{minutes} min"
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours} h {minutes} min" if hours < 48 else f"{hours / 24:.1f} days"
+
+
 def kind_of(value: object) -> str:
     """What a value of a YAML or JSON document is, for messages."""
     if value is None:

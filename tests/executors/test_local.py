@@ -110,6 +110,30 @@ def test_a_worker_that_the_system_has_no_process_for_is_started_later(
     assert all(result.failure is None for _, result in results) and workers_of(os.getpid()) == []
 
 
+def test_workers_have_the_variables_of_now(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for key in ("first", "second"):  # the server of the first is there when the second one starts
+        monkeypatch.setenv("OPENAI_API_KEY", key)
+        executor = LocalExecutor(ExecutorConfig())
+        try:
+            list(executor.run(two_jobs(tmp_path)[:1]))
+            pool = executor._workers[0]._pool
+            assert pool is not None and pool.submit(os.getenv, "OPENAI_API_KEY").result() == key
+        finally:
+            executor.close()
+
+
+@pytest.mark.parametrize(("built_for", "imported"), [("None", True), ("'13.0'", False)])
+def test_what_may_ask_for_a_gpu_is_not_imported_before_a_fork_where_there_may_be_one(
+    built_for: str, imported: bool
+) -> None:
+    told = (
+        f"import sys, torch; torch.version.cuda = {built_for}; import autoselection.executors.preload; "
+        "print('trl' in sys.modules, torch.cuda.is_initialized())"
+    )
+    done = subprocess.run([sys.executable, "-c", told], capture_output=True, text=True, check=True)
+    assert done.stdout.split() == [str(imported), "False"]
+
+
 SCRIPT = """
 import sys
 from pathlib import Path

@@ -18,8 +18,9 @@ from told_activities import tell
 from autoselection.study import Study
 from autoselection.terminal import Terminal
 from autoselection.watch import StudyFolder, board
-from autoselection.watch.board import duration, size
+from autoselection.watch.board import size
 from autoselection.watch.terminal import picture, sparkline, watch_terminal
+from autoselection.wording import duration
 
 
 def printed(folder: StudyFolder, *, width: int = 160, height: int | None = None) -> str:

@@ -257,7 +257,8 @@ class ColumnLayout:
         if self.format == "alpaca":
             renamed["instruction"] = columns["instruction"]
         used = set(renamed.values())
-        for first, *others in formats.NEEDED[self.format]:
+        own = (*(["instruction"] if self.format == "alpaca" else []), *self.renamed)  # what the file's other rows have
+        for first, *others in (*formats.NEEDED[self.format], *([own] if self.renamed else [])):
             unused = {columns[name] for name in (first, *others) if name in columns} - used
             if any(not is_missing(record[name]) for name in unused) or (unused and columns.get(first) in used):
                 return None

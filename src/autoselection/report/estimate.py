@@ -7,6 +7,7 @@ from dataclasses import replace
 
 from autoselection.study.estimate import SIGNALS, Estimate, Stage
 from autoselection.terminal import Terminal
+from autoselection.wording import duration
 
 #: Signals that take less than this share of the time stand in one line.
 _SMALL = 0.01
@@ -26,7 +27,7 @@ def print_estimate(found: Estimate, name: str, console: Terminal) -> None:
         *(["cost"] if costs else []),
     ]
     lines = [_line(stage, found) for stage in _shortened(found.stages)]
-    total = ["all", "", "", "", _time(found.seconds), _time(found.wall), ""]
+    total = ["all", "", "", "", duration(found.seconds), duration(found.wall), ""]
     lines.append([*total, *([f"{found.cost(found.seconds):,.2f}"] if costs else [])])
     console.table(
         f"{name} will take (measured on {found.device} in {found.measured:.0f} s)", headings, lines, numbers=True
@@ -55,12 +56,14 @@ def _shortened(stages: Sequence[Stage]) -> list[Stage]:
 def _line(stage: Stage, found: Estimate) -> list[str]:
     tokens = f"{stage.tokens:,.0f}" if stage.tokens else ""
     memory = "" if stage.memory is None else f"{stage.memory / 2**30:.1f} GiB"
-    cells = [stage.name, f"{stage.runs:,}", f"{stage.rows:,}", tokens, _time(stage.seconds), _time(stage.wall), memory]
+    cells = [
+        stage.name,
+        f"{stage.runs:,}",
+        f"{stage.rows:,}",
+        tokens,
+        duration(stage.seconds),
+        duration(stage.wall),
+        memory,
+    ]
     cost = found.cost(stage.seconds)
     return [*cells, *([] if cost is None else [f"{cost:,.2f}"])]
-
-
-def _time(seconds: float) -> str:
-    if seconds < 100:
-        return f"{seconds:.1f} s"
-    return f"{seconds / 60:,.0f} min" if seconds < 5400 else f"{seconds / 3600:,.1f} h"

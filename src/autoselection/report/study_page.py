@@ -15,6 +15,7 @@ from autoselection.report.selection_page import selection_sections
 from autoselection.report.sheet import Sheet
 from autoselection.report.study_view import KINDS, SHORT, DevTest, Stage, StudyView, TrialView
 from autoselection.report.tables import agreement_sheet, diagnosis_sheet, objective_label
+from autoselection.wording import duration
 
 #: Proxies, pairs of operators, axes of state vectors that are drawn.
 _DRAWN = 30
@@ -82,13 +83,6 @@ def _facts(view: StudyView) -> tuple[tuple[str, str], ...]:
 def _named(gain: Gain, answer: Answer) -> str:
     """What is compared, with the winner where it is another one than the answer is of."""
     return f"{'' if gain.winner == answer.trial else f'{gain.winner} '}against {gain.against}"
-
-
-def duration(seconds: float) -> str:
-    """Seconds as a person says them: ``40 s``, ``12 min``, ``3.4 h``."""
-    if seconds < 120:
-        return f"{seconds:.0f} s"
-    return f"{seconds / 60:.0f} min" if seconds < 7200 else f"{seconds / 3600:.1f} h"
 
 
 def gain_figure(answer: Answer) -> Figure:

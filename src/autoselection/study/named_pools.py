@@ -14,7 +14,7 @@ from autoselection.pool import Pool
 from autoselection.pool.cached import cached_pool
 from autoselection.progress import console
 from autoselection.recipes import Recipe, ScoredPool, lacking_signals
-from autoselection.signals import ScoreReport, SignalsConfig, SignalTable, cut_rows, load_table, score_pool
+from autoselection.signals import ScoreReport, SignalsConfig, SignalTable, load_table, score_pool
 from autoselection.signals.registry import default_registry as signal_registry
 from autoselection.signals.score import obstacles
 from autoselection.study.kind import no_study, reproduced_models
@@ -187,7 +187,7 @@ def compute_signals(
         chat_template=None if config is None else config.model.chat_options(),
         trust_remote_code=False if config is None else config.model.trust_remote_code,
     )
-    for sentence in cut_rows(report):
+    for sentence in report.remarks():
         console.say(sentence, style="yellow")
     return report
 

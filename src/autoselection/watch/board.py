@@ -10,6 +10,7 @@ from autoselection.notebook import number
 from autoselection.report.sheet import Sheet
 from autoselection.watch.record import Record
 from autoselection.watch.snapshot import Curve, Snapshot, Work, Worker
+from autoselection.wording import duration
 
 #: Most trials in the table, the newest ones.
 TRIALS = 500
@@ -282,20 +283,6 @@ def _tests(record: Record) -> Sheet:
         score = "failed" if row.failure else "pending" if row.score is None else f"{row.score:.4f}"
         rows.append((row.name, f"{row.rows:,}", f"{row.done} of {row.seeds}", score))
     return Sheet.of("Final table (test)", ("subset", "rows", "seeds", "test score"), rows)
-
-
-def duration(seconds: float) -> str:
-    """A time in the two units that matter."""
-    seconds = max(0.0, seconds)
-    if seconds < 10:
-        return f"{seconds:.1f} s"
-    if seconds < 90:
-        return f"{seconds:.0f} s"
-    minutes = round(seconds / 60)
-    if minutes < 90:
-        return f"{minutes} min"
-    hours, minutes = divmod(minutes, 60)
-    return f"{hours} h {minutes} min" if hours < 48 else f"{hours / 24:.1f} days"
 
 
 def size(count: int) -> str:
