@@ -67,7 +67,7 @@ def _scorers(work: Work, model: Any) -> dict[str, Callable[[Sequence[Any]], list
 
     def plain(asked: Sequence[Any]) -> list[tuple[float, bool]]:
         found = []
-        with torch.inference_mode(), work.autocast():
+        with torch.no_grad(), work.autocast():
             for start in range(0, len(asked), 8):
                 part = asked[start : start + 8]
                 rows = [each.context + each.ids for each in part]

@@ -14,7 +14,8 @@ from test_engines import StandIn, TinyServer, served, server  # noqa: F401 - a f
 
 from autoselection.errors import ConfigError
 from autoselection.evaluation import EvaluationConfig, evaluate
-from autoselection.evaluation.engines.contract import Question
+from autoselection.evaluation.engines import lm_eval_model
+from autoselection.evaluation.engines.contract import Continuation, Question
 from autoselection.evaluation.engines.lm_eval_model import ConversationLM
 from autoselection.evaluation.engines.vllm import VllmLM
 from autoselection.evaluation.generation import Generation, Limited, limited_remark
@@ -165,6 +166,63 @@ def test_a_device_is_waited_for_once_a_token_whatever_the_answers(
     assert fetched == ["tolist"] * (6 + 1)  # after each token, and the answers
     assert together == alone
     assert len(together[0]) < len(free[0]) and free[-1] == together[-1]
+
+
+@pytest.mark.parametrize("recurrent", [False, True])
+def test_answers_that_have_ended_leave_their_batch_and_change_no_other(
+    recurrent: bool, tiny_model_dir: Path, tiny_tokenizer: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model = load_model(tiny_model_dir, "cpu", "float32")
+    engine = ConversationLM(model, tiny_tokenizer, seed=0, batch_size=None, batch_tokens=None, autocast=False)
+    contexts = [tiny_tokenizer(f"{n} plus {n + 3}?", add_special_tokens=False)["input_ids"] for n in range(8)]
+    free = [text for text, _ in engine.answers([Question(ids, [], Generation(40, (), ())) for ids in contexts])]
+    stops = (free[0][3:6], free[1][10:13])
+    end = tiny_tokenizer(free[2], add_special_tokens=False)["input_ids"][20]
+    asked = [Question(ids, [], Generation(40, stops, (end,))) for ids in contexts]
+    alone = [engine.answers([question])[0] for question in asked]
+    assert len({len(text) for text, _ in alone}) >= 3
+    monkeypatch.setattr(lm_eval_model, "_FIRST_TOKENS", 2)
+    if recurrent:  # states of a model without keys and values: rows stay
+        monkeypatch.setattr(lm_eval_model, "_has_rows", lambda cache: False)
+    sizes: list[int] = []
+    generate = model.generate
+    monkeypatch.setattr(
+        model, "generate", lambda **given: (sizes.append(len(given["input_ids"])), generate(**given))[1]
+    )
+    assert engine.answers(asked) == alone
+    assert sizes == [8, 8] if recurrent else (sizes[0] == 8 and sizes == sorted(sizes, reverse=True) and sizes[-1] < 8)
+
+
+def test_sampled_answers_stay_in_their_batch(
+    tiny_model_dir: Path, tiny_tokenizer: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model = load_model(tiny_model_dir, "cpu", "float32")
+    engine = ConversationLM(model, tiny_tokenizer, seed=3, batch_size=None, batch_tokens=None, autocast=False)
+    asked = [Question([5 + n, 6], [], Generation(40, (), (7,), temperature=1.5)) for n in range(6)]
+    whole = engine.answers(asked)
+    monkeypatch.setattr(lm_eval_model, "_FIRST_TOKENS", 2)
+    assert engine.answers(asked) == whole
+
+
+@pytest.mark.parametrize("what", ["answers", "likelihoods"])
+def test_weights_are_cast_once_for_all_passes(what: str, tiny_model_dir: Path, tiny_tokenizer: Any) -> None:
+    import torch
+    from torch.profiler import profile
+
+    model = load_model(tiny_model_dir, "cpu", "float32")
+    weights = {tuple(each.weight.shape) for each in model.modules() if isinstance(each, torch.nn.Linear)}
+    linear = sum(isinstance(each, torch.nn.Linear) for each in model.modules())
+    engine = ConversationLM(model, tiny_tokenizer, seed=0, batch_size=None, batch_tokens=16, autocast=True)
+    with profile(record_shapes=True) as told:
+        if what == "answers":
+            engine.answers([Question([5, 6, 7], [], Generation(6, (), ()))])
+        else:
+            engine.likelihoods([Continuation([5, n], [7, 8, 9, 10, 11, 12]) for n in range(20)])
+    passes = sum(event.name == "aten::embedding" for event in told.events())
+    cast = [
+        event for event in told.events() if event.name == "aten::_to_copy" and tuple(event.input_shapes[0]) in weights
+    ]
+    assert passes >= 6 and len(cast) == linear
 
 
 def test_answers_at_the_limit_are_told_above_one_in_a_hundred(task_file, make_job):

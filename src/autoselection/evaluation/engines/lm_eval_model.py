@@ -11,7 +11,8 @@ from typing import Any
 
 import torch
 from lm_eval.models.huggingface import HFLM
-from transformers import GenerationConfig, StoppingCriteria
+from transformers import DynamicCache, GenerationConfig, StoppingCriteria
+from transformers.cache_utils import DynamicLayer, DynamicSlidingWindowLayer
 
 from autoselection.evaluation.engines.contract import Continuation, Question
 from autoselection.evaluation.engines.packed_likelihoods import packed_likelihoods
@@ -28,6 +29,11 @@ _MAX_TOKENS = 16_384
 #: Generation holds keys and values, not logits of every position: batches may have so many times more tokens.
 _GENERATED_SHARE = 4
 
+#: Tokens of answers before those that have ended are taken out for the first time; then again when they are twice as many.
+_FIRST_TOKENS = 16
+#: Layers of a cache that hold keys and values by row.
+_LAYERS_OF_ROWS = (DynamicLayer, DynamicSlidingWindowLayer)
+
 Request = tuple[tuple[str, str], list[int], list[int]]
 
 
@@ -37,18 +43,23 @@ class _StopTexts(StoppingCriteria):  # type: ignore[misc]
     def __init__(self, tokenizer: Any, until: Sequence[str], width: int) -> None:
         self._tokenizer, self._until, self._width = tokenizer, until, width
         self._tail = max(len(stop.encode()) for stop in until) + 4  # a token holds a byte or more
-        self._done: list[bool] = []
+        self.done: list[bool] = []
 
     def __call__(self, input_ids: torch.Tensor, scores: Any, **_: Any) -> torch.Tensor:
         """Which rows have ended; bool[rows]. The ends of all are fetched at once: a GPU is waited for once a token."""
         tails = input_ids[:, self._width :][:, -self._tail :].tolist()
-        ended = self._done or [False] * len(tails)
-        self._done = [done or self._stops(tail) for done, tail in zip(ended, tails, strict=True)]
-        return torch.tensor(self._done, device=input_ids.device)
+        ended = self.done or [False] * len(tails)
+        self.done = [done or self._stops(tail) for done, tail in zip(ended, tails, strict=True)]
+        return torch.tensor(self.done, device=input_ids.device)
 
     def _stops(self, tokens: list[int]) -> bool:
         text = self._tokenizer.decode(tokens, skip_special_tokens=True)
         return any(stop in text for stop in self._until)
+
+
+def _has_rows(cache: Any) -> bool:
+    """Whether rows can be taken out of a cache: of keys and values alone, and not of recurrent states."""
+    return isinstance(cache, DynamicCache) and all(type(layer) in _LAYERS_OF_ROWS for layer in cache.layers)
 
 
 @contextmanager
@@ -120,6 +131,7 @@ class ConversationLM(HFLM):  # type: ignore[misc]
         elif not compiled:
             self._packing = tried_packing(model, torch.bfloat16 if autocast else None)
         self._steady = steady_rotation(model.config.get_text_config())
+        self._shrinks = True  # answers that have ended are taken out of their batch
         self.remarks: tuple[str, ...] = ()
 
     def likelihoods(self, asked: Sequence[Continuation]) -> list[tuple[float, bool]]:
@@ -191,7 +203,7 @@ class ConversationLM(HFLM):  # type: ignore[misc]
         """Logits of the last ``_kept`` positions only: the prompt's are never looked at."""
         if not self._keeps_logits:
             return super()._model_call(inps)  # type: ignore[no-any-return]
-        with torch.inference_mode(), self._autocast():
+        with torch.no_grad(), self._autocast():
             logits: torch.Tensor = self._forward(inps, use_cache=False, logits_to_keep=self._kept).logits
         return logits
 
@@ -218,27 +230,57 @@ class ConversationLM(HFLM):  # type: ignore[misc]
         return answers
 
     def _continued(self, contexts: Sequence[list[int]], width: int, settings: Generation) -> list[list[int]]:
-        """What the model writes behind each context, of at most ``width`` tokens."""
+        """What the model writes behind each context, of at most ``width`` tokens.
+
+        Answers that have ended are taken out of the batch from time to time. Sampled ones stay: what the others draw
+        would depend on it.
+        """
         ids = torch.zeros((len(contexts), width), dtype=torch.long)
         mask = torch.zeros_like(ids)
         for position, context in enumerate(contexts):
             ids[position, width - len(context) :] = torch.tensor(context)
             mask[position, width - len(context) :] = 1
+        ids, mask = ids.to(self.device), mask.to(self.device)
         sampled = settings.temperature > 0
-        with torch.inference_mode(), self._autocast(), _without_own_habits(self.model):
-            output = self.model.generate(
-                input_ids=ids.to(self.device),
-                attention_mask=mask.to(self.device),
-                max_new_tokens=settings.max_gen_toks,
-                do_sample=sampled,
-                temperature=settings.temperature if sampled else None,
-                top_p=settings.top_p if sampled else None,
-                top_k=(settings.top_k or 0) if sampled else None,
-                eos_token_id=list(settings.stop_ids) or None,
-                pad_token_id=settings.stop_ids[0] if settings.stop_ids else 0,
-                stopping_criteria=[_StopTexts(self.tokenizer, settings.until, width)] if settings.until else None,
-            )
-        found: list[list[int]] = output[:, width:].tolist()
+        shrinks = self._shrinks and not sampled
+        rows, cache, written = list(range(len(contexts))), None, 0
+        found: list[list[int]] = [[] for _ in contexts]
+        # Not in inference mode: autocast would cast all weights anew in every pass there.
+        with torch.no_grad(), self._autocast(), _without_own_habits(self.model):
+            while rows and written < settings.max_gen_toks:
+                left = settings.max_gen_toks - written
+                stops = _StopTexts(self.tokenizer, settings.until, width) if settings.until else None
+                output = self.model.generate(
+                    input_ids=ids,
+                    attention_mask=mask,
+                    past_key_values=cache,
+                    max_new_tokens=min(left, max(_FIRST_TOKENS, written)) if shrinks else left,
+                    do_sample=sampled,
+                    temperature=settings.temperature if sampled else None,
+                    top_p=settings.top_p if sampled else None,
+                    top_k=(settings.top_k or 0) if sampled else None,
+                    eos_token_id=list(settings.stop_ids) or None,
+                    pad_token_id=settings.stop_ids[0] if settings.stop_ids else 0,
+                    stopping_criteria=None if stops is None else [stops],
+                    return_dict_in_generate=True,
+                )
+                cache = output.past_key_values
+                if shrinks and not _has_rows(cache):
+                    self._shrinks = False
+                    return self._continued(contexts, width, settings)
+                new = output.sequences[:, ids.shape[1] :].tolist()
+                going = []
+                for place, (row, tokens) in enumerate(zip(rows, new, strict=True)):
+                    found[row] += tokens
+                    if not (set(tokens) & set(settings.stop_ids) or (stops is not None and stops.done[place])):
+                        going.append(place)
+                written += len(new[0])
+                kept = torch.tensor(going, dtype=torch.long, device=self.device)
+                ids = output.sequences[kept]
+                mask = torch.cat([mask, mask.new_ones(len(rows), len(new[0]))], 1)[kept]
+                if shrinks and len(going) < len(rows):
+                    cache.batch_select_indices(kept)
+                rows = [rows[place] for place in going]
         return found
 
     def _autocast(self) -> torch.autocast:

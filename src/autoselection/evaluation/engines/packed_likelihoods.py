@@ -60,7 +60,7 @@ def packed_likelihoods(
     order: list[int] = []
     found: list[tuple[torch.Tensor, torch.Tensor]] = []
     # One context for all passes: autocast casts the weights once in it.
-    with torch.inference_mode(), packed_attention(model, flash=flash), arithmetic():
+    with torch.no_grad(), packed_attention(model, flash=flash), arithmetic():
         for sequences in _passes(sorted(together), wanted, *limits):
             order += [index for sequence in sequences for index in together[sequence]]
             found.append(_scored(model, sequences, [[asked[i].ids for i in together[each]] for each in sequences]))
