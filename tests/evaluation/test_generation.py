@@ -193,6 +193,31 @@ def test_answers_that_have_ended_leave_their_batch_and_change_no_other(
     assert sizes == [8, 8] if recurrent else (sizes[0] == 8 and sizes == sorted(sizes, reverse=True) and sizes[-1] < 8)
 
 
+def test_a_cpu_answers_as_many_questions_together_as_memory_allows(
+    tiny_model_dir: Path, tiny_tokenizer: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model = load_model(tiny_model_dir, "cpu", "float32")
+    config = model.config
+    each = 8 * config.num_hidden_layers * config.num_key_value_heads * config.head_dim  # float32, keys and values
+    sizes: list[int] = []
+    generate = model.generate
+    monkeypatch.setattr(
+        model, "generate", lambda **given: (sizes.append(len(given["input_ids"])), generate(**given))[1]
+    )
+    asked = [Question([5, 6, 7, 8], [], Generation(4, (), ())) for _ in range(30)]
+    for kept, rows, most in (
+        (30 * 8 * each, None, [30]),
+        (10 * 8 * each, None, [10, 10, 10]),
+        (1, None, [2] * 15),
+        (30 * 8 * each, 16, [16, 14]),
+    ):
+        monkeypatch.setattr(lm_eval_model, "_KEPT_BYTES", kept)
+        engine = ConversationLM(model, tiny_tokenizer, seed=0, batch_size=rows, batch_tokens=4, autocast=False)
+        sizes.clear()
+        engine.answers(asked)
+        assert sizes == most
+
+
 def test_sampled_answers_stay_in_their_batch(
     tiny_model_dir: Path, tiny_tokenizer: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -28,6 +28,8 @@ _MAX_TOKENS = 16_384
 
 #: Generation holds keys and values, not logits of every position: batches may have so many times more tokens.
 _GENERATED_SHARE = 4
+#: Bytes that these may take at least on a CPU, where every token of every answer reads all weights: the fewer batches, the faster.
+_KEPT_BYTES = 2 << 30
 
 #: Tokens of answers before those that have ended are taken out for the first time; then again when they are twice as many.
 _FIRST_TOKENS = 16
@@ -55,6 +57,16 @@ class _StopTexts(StoppingCriteria):  # type: ignore[misc]
     def _stops(self, tokens: list[int]) -> bool:
         text = self._tokenizer.decode(tokens, skip_special_tokens=True)
         return any(stop in text for stop in self._until)
+
+
+def _bytes_of_a_token(config: Any) -> int | None:
+    """Bytes of the keys and values of one token, in float32; None where the configuration does not say."""
+    heads = getattr(config, "num_attention_heads", None)
+    layers, width = getattr(config, "num_hidden_layers", None), getattr(config, "hidden_size", None)
+    if not (heads and layers and width):
+        return None
+    size = getattr(config, "head_dim", None) or width // heads
+    return int(4 * 2 * layers * (getattr(config, "num_key_value_heads", None) or heads) * size)
 
 
 def _has_rows(cache: Any) -> bool:
@@ -219,8 +231,7 @@ class ConversationLM(HFLM):  # type: ignore[misc]
             room = max(1, self.max_length - settings.max_gen_toks)
             while order:
                 width = min(room, len(asked[order[0]].context))
-                rows = max(1, _GENERATED_SHARE * (self._tokens or _MAX_TOKENS) // (width + settings.max_gen_toks))
-                rows = min(rows, self._rows or rows)
+                rows = min(self._answers_together(width, settings.max_gen_toks), self._rows or len(order))
                 batch, order = order[:rows], order[rows:]
                 contexts = [asked[index].context[-room:] for index in batch]
                 for index, tokens in zip(batch, self._continued(contexts, width, settings), strict=True):
@@ -228,6 +239,15 @@ class ConversationLM(HFLM):  # type: ignore[misc]
                     text = self.tokenizer.decode(tokens[:ended], skip_special_tokens=True)
                     answers[index] = text, ended is None and len(tokens) >= settings.max_gen_toks
         return answers
+
+    def _answers_together(self, width: int, new_tokens: int) -> int:
+        """How many questions of up to ``width`` tokens are answered in one batch."""
+        usual = max(1, _GENERATED_SHARE * (self._tokens or _MAX_TOKENS) // (width + new_tokens))
+        each = _bytes_of_a_token(self.config.get_text_config())
+        if self.device.type != "cpu" or each is None:
+            return usual
+        room = _KEPT_BYTES // (each * (width + new_tokens))
+        return max(usual, min(room, _MAX_TOKENS // max(1, width)))  # all prompts are read in one pass
 
     def _continued(self, contexts: Sequence[list[int]], width: int, settings: Generation) -> list[list[int]]:
         """What the model writes behind each context, of at most ``width`` tokens.
