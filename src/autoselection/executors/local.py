@@ -1,9 +1,9 @@
 """Evaluations in processes of this machine: one persistent worker each.
 
 On Linux workers are forked from a server that has imported what they need (``preload``), which takes a moment instead of
-seconds; elsewhere each is started with ``spawn``. Each worker is a pool of its own: one that dies (killed for memory, crashed in native code) takes no other evaluation with it. Its
-own job is lost, and it is started anew when it is next needed. Workers end by themselves when the process that started them is gone, so
-that ``kill -9`` on a study leaves no training behind.
+seconds; elsewhere each is started with ``spawn``. Each is a pool of its own: one that dies (killed for memory, crashed in native
+code) takes no other evaluation with it. Its own job is lost, and it is started anew when it is next needed. Workers end by
+themselves when the process that started them is gone, so that ``kill -9`` on a study leaves no training behind.
 """
 
 from __future__ import annotations
