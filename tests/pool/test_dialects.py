@@ -130,11 +130,8 @@ def test_rows_of_the_files_format_under_other_usual_names_are_read(
     first, other = OTHERWISE_NAMED[name]
     if nulls and name != "alpaca":  # as tables have them that were put together
         first, other = {**dict.fromkeys(other), **first}, {**dict.fromkeys(first), **other}
-    rows = (
-        [other, *[{**first, "n": n} for n in range(40)]]
-        if swapped
-        else [*[{**first, "n": n} for n in range(40)], other]
-    )
+    many = [{**first, "n": n} for n in range(40)]
+    rows = [other, *many] if swapped else [*many, other]
     alone = write("alone.jsonl", [other])
     pool, report = read(write("rows.jsonl", rows), tmp_path / "pool", format="auto")
     assert (report.format, report.skipped, report.rows) == (name, 0, 41)

@@ -254,11 +254,9 @@ class ColumnLayout:
             return None
         columns = {fold(name): name for name in record}
         renamed = {wanted: columns[own] for own, wanted in readings[0][1].items()}
-        if self.format == "alpaca":
-            renamed["instruction"] = columns["instruction"]
         used = set(renamed.values())
-        own = (*(["instruction"] if self.format == "alpaca" else []), *self.renamed)  # what the file's other rows have
-        for first, *others in (*formats.NEEDED[self.format], *([own] if self.renamed else [])):
+        own = [tuple(self.renamed)] if self.renamed else []  # what the file's other rows have
+        for first, *others in (*formats.NEEDED[self.format], *own):
             unused = {columns[name] for name in (first, *others) if name in columns} - used
             if any(not is_missing(record[name]) for name in unused) or (unused and columns.get(first) in used):
                 return None
@@ -504,7 +502,7 @@ def _usual_readings(records: Sequence[Record]) -> list[tuple[RowFormat, Mapping[
         for prompt, response in PAIRS:
             if any(_is_pair(row, prompt, response) for row in rows):
                 if prompt == "instruction":  # 'input' may hold what it speaks of
-                    readings.append(("alpaca", {response: "output"}))
+                    readings.append(("alpaca", {prompt: "instruction", response: "output"}))
                 else:
                     readings.append(("prompt-completion", {prompt: "prompt", response: "completion"}))
     if any(row_format == "alpaca" for row_format, _ in readings):  # then 'input' is what the instruction speaks of

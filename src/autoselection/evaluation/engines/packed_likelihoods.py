@@ -59,7 +59,7 @@ def packed_likelihoods(
     wanted = {tokens: max(len(asked[i].ids) for i in members) for tokens, members in together.items()}
     order: list[int] = []
     found: list[tuple[torch.Tensor, torch.Tensor]] = []
-    # One context for all passes: autocast casts the weights once in it.
+    # One context for all passes: autocast casts the weights once in it, but not in inference mode.
     with torch.no_grad(), packed_attention(model, flash=flash), arithmetic():
         for sequences in _passes(sorted(together), wanted, *limits):
             order += [index for sequence in sequences for index in together[sequence]]
