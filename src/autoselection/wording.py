@@ -30,7 +30,9 @@ def duration(seconds: float) -> str:
     if minutes < 90:
         return f"{minutes} min"
     hours, minutes = divmod(minutes, 60)
-    return f"{hours} h {minutes} min" if hours < 48 else f"{hours / 24:.1f} days"
+    if hours >= 48:
+        return f"{hours / 24:.1f} days"
+    return f"{hours} h {minutes} min" if minutes else f"{hours} h"
 
 
 def kind_of(value: object) -> str:

@@ -16,6 +16,7 @@ from transformers.cache_utils import DynamicLayer, DynamicSlidingWindowLayer
 
 from autoselection.evaluation.engines.contract import Continuation, Question
 from autoselection.evaluation.engines.packed_likelihoods import packed_likelihoods
+from autoselection.evaluation.engines.roomy_cache import RoomyLayer, give_room
 from autoselection.evaluation.generation import Generation
 from autoselection.evaluation.memory import planned_gpu_bytes
 from autoselection.evaluation.remarks import padding_remark
@@ -34,7 +35,7 @@ _KEPT_BYTES = 2 << 30
 #: Tokens of answers before those that have ended are taken out for the first time; then again when they are twice as many.
 _FIRST_TOKENS = 16
 #: Layers of a cache that hold keys and values by row.
-_LAYERS_OF_ROWS = (DynamicLayer, DynamicSlidingWindowLayer)
+_LAYERS_OF_ROWS = (DynamicLayer, DynamicSlidingWindowLayer, RoomyLayer)
 
 Request = tuple[tuple[str, str], list[int], list[int]]
 
@@ -298,8 +299,10 @@ class ConversationLM(HFLM):  # type: ignore[misc]
                 kept = torch.tensor(going, dtype=torch.long, device=self.device)
                 ids = output.sequences[kept]
                 mask = torch.cat([mask, mask.new_ones(len(rows), len(new[0]))], 1)[kept]
-                if shrinks and len(going) < len(rows):
-                    cache.batch_select_indices(kept)
+                if shrinks:
+                    if len(going) < len(rows):
+                        cache.batch_select_indices(kept)
+                    give_room(cache, self.mixed_precision_dtype)
                 rows = [rows[place] for place in going]
         return found
 
