@@ -8,9 +8,12 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 PLUGIN = Path(__file__).parents[2] / "examples" / "plugin"
 
 
+@pytest.mark.slow
 def test_the_example_plugin_passes_its_own_tests(tmp_path: Path):
     paths = os.pathsep.join([str(PLUGIN / "src"), *sys.path])
     done = subprocess.run(

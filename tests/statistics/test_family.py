@@ -176,6 +176,7 @@ def test_intervals_and_p_values_together_agree_about_zero() -> None:
     assert seen == {True, False}
 
 
+@pytest.mark.slow
 def test_intervals_hold_together_with_those_of_the_comparisons_named_first() -> None:
     """Simulated tables of five rows against one, two of them named first: all five intervals hold in 95% of the tables."""
     truths, held = {"a": 0.1, "b": 0.05, "c": 0.0, "d": 0.02, "e": -0.03}, 0

@@ -54,7 +54,7 @@ def told(study: Study, *kinds: str) -> list[str]:
     return found
 
 
-@pytest.mark.parametrize("more", [("final.enabled=false",), DEPENDENT])
+@pytest.mark.parametrize("more", [("final.enabled=false",), pytest.param(DEPENDENT, marks=pytest.mark.slow)])
 def test_a_finished_study_goes_on_and_keeps_every_decision(
     more: tuple[str, ...], study_config: Path, tmp_path: Path, ends: Any
 ) -> None:

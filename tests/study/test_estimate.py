@@ -153,6 +153,7 @@ def test_nothing_is_left_of_a_finished_study(finished_study: Study, tmp_path: Pa
     assert left["comparison with the incumbent"] == 1  # of another winner with a fresh seed; the incumbent's are there
 
 
+@pytest.mark.slow
 def test_what_a_killed_study_lacks_is_left(finished_study: Study, tmp_path: Path):
     config, events = finished_study.config, finished_study.journal
     assert left_of(config, cut(finished_study, tmp_path / "1", "test")) == {"reading the pool": 1, "final table": 5}

@@ -60,7 +60,7 @@ def test_a_study_whose_trainings_all_diverge_says_so_and_scores_no_test(study_co
     assert not study.journal.of("test") and not study.journal.of("final_plan")
 
 
-@pytest.mark.parametrize("batch", [1, 2])
+@pytest.mark.parametrize("batch", [1, pytest.param(2, marks=pytest.mark.slow)])
 def test_a_study_stops_where_neither_of_its_first_two_evaluations_can_train(
     study_config: Path, tmp_path: Path, ends: Any, batch: int
 ) -> None:

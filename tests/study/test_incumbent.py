@@ -240,6 +240,7 @@ def test_where_every_trial_failed_the_incumbent_stays(
         run_study(config_of(study_config, one, "final.enabled=true"), study.path)
 
 
+@pytest.mark.slow
 def test_a_study_stopped_anywhere_comes_to_the_same_verdict(study_config: Path, tmp_path: Path, ends: Any) -> None:
     ends(lambda job: scored(job, 0.0 if is_full(job) else 0.1))
     config = config_of(study_config)

@@ -331,7 +331,7 @@ def test_an_interval_alone_is_not_shown_for_what_is_found_together(
 # ---- in a browser
 
 
-@pytest.mark.parametrize(("scheme", "width"), [("light", 1200), ("dark", 400)])
+@pytest.mark.parametrize(("scheme", "width"), [("light", 1200), pytest.param("dark", 400, marks=pytest.mark.slow)])
 def test_the_page_in_a_browser(
     opened: Callable[..., Any], view: StudyView, finished_study: Study, tmp_path: Path, scheme: str, width: int
 ) -> None:

@@ -23,6 +23,7 @@ pytest.importorskip("uvicorn", reason="The extra 'watch' is not installed.")
 WAIT = 600_000  # ms: two workers import PyTorch on a machine that does other things
 
 
+@pytest.mark.slow
 def test_a_study_is_watched_while_it_runs(scored_pool: Path, chromium: Any, tmp_path: Path) -> None:
     document = small_document({"path": str(scored_pool)})
     document["evaluation"]["sft"]["max_steps"] = 30  # some seconds: long enough to be seen

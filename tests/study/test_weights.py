@@ -49,6 +49,7 @@ def test_a_guard_is_scored_and_reported_and_decides_nothing(study_config: Path, 
     assert "addition (weight 1)" in (study.path / "best" / "hf_dataset" / "README.md").read_text()
 
 
+@pytest.mark.slow
 def test_evaluations_are_known_whatever_the_weights(study_config: Path, tmp_path: Path) -> None:
     short = ["executor.workers=1", "final.enabled=false"]
     first = run_compare(load_config(study_config, short), ["random"], 2, [0], tmp_path / "compare")

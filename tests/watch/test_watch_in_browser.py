@@ -134,6 +134,7 @@ def test_everyone_can_read_it(scheme: str, width: int, copied: Path, chromium: A
             assert page.get_by_role("heading", name=heading, exact=True).is_visible() or heading == "Notes"
 
 
+@pytest.mark.slow
 def test_server_and_study_may_stop_and_come_back(unfinished: Path, chromium: Any) -> None:
     with serving(unfinished) as server:
         with searching(unfinished):
