@@ -81,22 +81,23 @@ def test_a_link_agrees_with_the_direct_formula() -> None:
     points, others = inputs(shares), inputs(new)
     scores = -losses(shares, 0.6)[:, 0]
     link = Link(base, base, points, scores)
+    assert link.scale == max(base.scale, scores.std())
     setting = Setting(0.7, 0.15, 0.03, 0.03, 0.003)
     link._settings = [(setting, 1.0)]
     everything = np.concatenate([points, others])
     lower, covariance = base.posterior(everything)
-    off = (lower - base.centre) / base.scale
-    total = (setting.slope**2 + setting.slope_deviation**2) * covariance / base.scale**2
+    off = (lower - base.centre) / link.scale
+    total = (setting.slope**2 + setting.slope_deviation**2) * covariance / link.scale**2
     total += setting.slope_deviation**2 * np.outer(off, off) + 100.0
     total += 0.03 * (
         base.hyperparameters.line(everything, everything) + base.hyperparameters.curve(everything, everything)
     )
-    prior = scores.mean() / base.scale + setting.slope * off
+    prior = scores.mean() / link.scale + setting.slope * off
     own = total[:5, :5] + (setting.noise + JITTER) * np.eye(5)
     gain = total[5:, :5] @ np.linalg.inv(own)
     mean, spread = link.posterior(others)
-    assert mean / base.scale == pytest.approx(prior[5:] + gain @ (scores / base.scale - prior[:5]), abs=1e-6)
-    assert spread / base.scale**2 == pytest.approx(total[5:, 5:] - gain @ total[:5, 5:], abs=1e-5)
+    assert mean / link.scale == pytest.approx(prior[5:] + gain @ (scores / link.scale - prior[:5]), abs=1e-6)
+    assert spread / link.scale**2 == pytest.approx(total[5:, 5:] - gain @ total[:5, 5:], abs=1e-5)
     assert setting in GRID or setting.slope in {one.slope for one in GRID}
 
 
@@ -161,6 +162,27 @@ def test_intervals_hold_what_they_promise() -> None:
         off = belief.mean + losses(new, 0.6, 2.0).mean(axis=1)
         inside.append(np.mean(np.abs(off) <= 1.96 * belief.deviation))
     assert np.mean(inside) >= 0.85
+
+
+@pytest.mark.parametrize("spread", [0.02, 0.0005])
+def test_a_cheap_level_that_scores_nearly_alike_leaves_intervals_as_wide_as_the_targets_scores_ask_for(
+    spread: float,
+) -> None:
+    # A small model that answers by chance: its scores say nothing of how far those of the large one differ.
+    inside, wrong = [], []
+    for seed in range(4):
+        shares, values, levels = two_levels(40, 30, noise=0.05, seed=seed)
+        chance = np.random.default_rng(seed).standard_normal((40, 2))
+        values[levels == 0] = 0.25 + spread * chance
+        every = MixtureModel(shares, values, levels, 2)
+        alone = MixtureModel(shares[levels == 1], values[levels == 1], np.zeros(30, np.int64), 1)
+        found, own = every.left_out(1), alone.left_out(0)
+        off = np.abs(found.mean - found.score)
+        inside.append(np.mean(off <= 1.2816 * found.deviation))
+        wrong.append([np.sqrt(np.mean(off**2)), np.sqrt(np.mean((own.mean - own.score) ** 2))])
+    assert 0.7 <= np.mean(inside) <= 0.95, inside
+    with_small, without = np.mean(wrong, axis=0)
+    assert with_small < 1.5 * without, wrong
 
 
 def test_missing_scores_are_left_out_of_their_column_alone() -> None:

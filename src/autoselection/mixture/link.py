@@ -29,12 +29,12 @@ SLOPES = (0.0, 0.35, 0.7, 1.0)
 SLOPE_DEVIATIONS = (0.15, 0.5)
 """Prior standard deviations of ρ."""
 DEPARTURES = (1e-3, 3e-2, 1.0)
-"""Variances of the line and of the curve in δ, relative to those of the lowest level's process, each by itself: what a
-larger model makes of a little of a source may differ by a line in its logarithm, and nothing else."""
+"""Variances of the line and of the curve in δ, relative to those of the lowest level's process in units of the link, each by
+itself: what a larger model makes of a little of a source may differ by a line in its logarithm, and nothing else."""
 NOISES = (3e-4, 3e-3, 3e-2, 0.2)
-"""Variances of the noise, in variances of the lowest level's scores."""
+"""Variances of the noise, in units of the link."""
 OFFSET = 100.0
-"""Prior variance of b, in variances of the lowest level's scores: as good as unknown."""
+"""Prior variance of b, in units of the link: as good as unknown."""
 PSEUDO_COLUMNS = 1.0
 """Weight of the flat prior over the grid beside the other columns."""
 LEAST_WEIGHT = 0.05
@@ -77,17 +77,22 @@ class Link:
 
     Args:
         lower: the process of the level below.
-        base: the process of the column's lowest level, which gives units and length scales.
+        base: the process of the column's lowest level, which gives length scales.
         points: inputs of this level's runs, shape (runs, inputs); there may be none.
         scores: their scores, shape (runs,).
+
+    Attributes:
+        scale: the link's unit, a standard deviation of scores: of this level or of one below, whichever is largest. A small
+            model that scores by chance has scores that are nearly alike, and says nothing of how far those of a large one differ.
     """
 
     def __init__(self, lower: Process, base: RelevanceProcess, points: Array, scores: Array) -> None:
         self.lower, self.base, self.points = lower, base, points
-        self._scores = scores / base.scale
+        self.scale = max(lower.scale, float(scores.std())) if len(scores) else lower.scale
+        self._scores = scores / self.scale
         # Around the mean score of the runs: the constant's prior is then never far from the data.
-        self._centre = float(self._scores.mean()) if len(scores) else base.centre / base.scale
-        self._lower_centre = base.centre / base.scale
+        self._centre = float(self._scores.mean()) if len(scores) else base.centre / self.scale
+        self._lower_centre = base.centre / self.scale
         self._settings: list[tuple[Setting, float]] = []
         self._evidence: Array | None = None
         self._factors: dict[Setting, tuple[Array, bool]] = {}
@@ -95,8 +100,8 @@ class Link:
         self.weigh(np.full(len(GRID), 1.0 / len(GRID)))
 
     def _parts(self, points: Array) -> Parts:
-        """What the prior at some points is made of, in units of the lowest level."""
-        scale = self.base.scale
+        """What the prior at some points is made of, in units of the link."""
+        scale = self.scale
         mean, covariance = self.lower.posterior(points)
         line, curve = self.base.kernels(points)
         return Parts(mean / scale - self._lower_centre, covariance / scale**2, line, curve)
@@ -146,7 +151,7 @@ class Link:
 
     @property
     def noise(self) -> float:
-        return self.base.scale**2 * sum(weight * setting.noise for setting, weight in self._settings)
+        return self.scale**2 * sum(weight * setting.noise for setting, weight in self._settings)
 
     @property
     def slope(self) -> tuple[float, float]:
@@ -185,7 +190,7 @@ class Link:
         mean = weights @ every
         off = every - mean
         covariance = np.einsum("s,sij->ij", weights, np.array(covariances)) + (weights[:, None] * off).T @ off
-        return self.base.scale * mean, self.base.scale**2 * covariance
+        return self.scale * mean, self.scale**2 * covariance
 
     def leave_one_out(self) -> tuple[Array, Array]:
         means, seconds = np.zeros((2, len(self.points)))
@@ -197,7 +202,7 @@ class Link:
             means += weight * mean
             seconds += weight * (1.0 / precision + mean**2)
         deviations = np.sqrt(np.maximum(seconds - means**2, 1e-16))
-        return self.base.scale * means, self.base.scale * deviations
+        return self.scale * means, self.scale * deviations
 
 
 def weigh_together(links: Sequence[Link], rounds: int = 4) -> None:

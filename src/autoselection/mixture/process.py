@@ -34,7 +34,13 @@ JITTER = 1e-8
 
 
 class Process(Protocol):
-    """What predicts the scores of one column at one level."""
+    """What predicts the scores of one column at one level.
+
+    Attributes:
+        scale: its unit: by how much scores differ, as a standard deviation.
+    """
+
+    scale: float
 
     def posterior(self, points: Array) -> tuple[Array, Array]:
         """Mean, shape (points,), and covariance, shape (points, points), of what mixtures deserve, without noise."""
@@ -54,7 +60,7 @@ class Remembered:
     """A process that has worked out its posterior at some points: a search asks for the same ones again and again."""
 
     def __init__(self, process: Process, points: Array) -> None:
-        self.process = process
+        self.process, self.scale = process, process.scale
         self._place = {point.tobytes(): place for place, point in enumerate(points)}
         self._mean, self._covariance = process.posterior(points)
 
