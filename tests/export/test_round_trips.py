@@ -298,6 +298,39 @@ def test_axolotl_is_told_how_to_read_its_file(tmp_path: Path) -> None:
     )
 
 
+@pytest.mark.parametrize(
+    ("text", "source", "row_id"), [("語" * 60, "s", "r"), ("q", "s" * 150, "r"), ("q", "s", "r" * 150)]
+)
+def test_the_file_s_beginning_is_measured_as_it_is_written_for_axolotl(
+    text: str, source: str, row_id: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("autoselection.export.axolotl._HEAD_BYTES", 250)
+    question = {"role": "user", "content": text}
+    answers: list[dict[str, str]] = [{}, {"reasoning_content": "r"}]
+    lines = [
+        {"id": f"{row_id}{n}", "source": source, "messages": [question, {"role": "assistant", "content": "a", **more}]}
+        for n, more in enumerate(answers)
+    ]
+    (tmp_path / "in.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
+    ingest([tmp_path / "in.jsonl"], tmp_path / "pool")
+    export_subset(Pool.open(tmp_path / "pool"), None, tmp_path / "out", "axolotl")
+    written = (tmp_path / "out" / "subset.jsonl").read_text(encoding="utf-8").splitlines()
+    assert len(written[1].encode()) > 250
+    assert [json.loads(line)["id"] for line in written] == [f"{row_id}1", f"{row_id}0"]
+
+
+def test_each_turn_for_llamafactory_has_the_same_keys_where_results_are_joined(tmp_path: Path) -> None:
+    results: list[Any] = [{"role": "tool", "content": "1"}, {"role": "tool", "content": "2"}]
+    joined = Conversation([*answer().messages, *results, *answer().messages[1:]])
+    pool = make_pool(tmp_path, [(answer(), {}), (joined, {})])
+    assert pool.plain
+    export_subset(pool, None, tmp_path / "out", "sharegpt")
+    rows = [json.loads(line) for line in (tmp_path / "out" / "subset.jsonl").read_text().splitlines()]
+    assert len(rows) == 2 and all(
+        sorted(turn) == ["from", "messages", "value"] for row in rows for turn in row["conversations"]
+    )
+
+
 def test_rows_with_keys_of_their_own_stand_first_for_axolotl(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("autoselection.export.axolotl._HEAD_BYTES", 150)
     bare = Conversation([USER, {"role": "assistant", "content": "a"}])

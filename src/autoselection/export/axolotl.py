@@ -111,9 +111,11 @@ def _needed_first(pool: Pool, rows: NDArray[np.int64]) -> list[int]:
     first: list[int] = []
     place = size = 0
     for part in batches(rows):
-        for conversation in pool.conversations(part):
+        for row_id, source, conversation in zip(
+            pool.row_ids(part), pool.sources(part), pool.conversations(part), strict=True
+        ):
             try:
-                row = axolotl_row(conversation)
+                row = {"id": row_id, "source": source, **axolotl_row(conversation)}
             except CannotHold:
                 place += 1
                 continue
@@ -121,7 +123,7 @@ def _needed_first(pool: Pool, rows: NDArray[np.int64]) -> list[int]:
             if new and size > _HEAD_BYTES:
                 first.append(place)
             known |= new
-            size += len(json_line(row)) if size <= _HEAD_BYTES else 0
+            size += len(json_line(row).encode()) if size <= _HEAD_BYTES else 0
             place += 1
     return first
 

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from autoselection.conversation import Conversation, Message
 from autoselection.errors import ConfigError
@@ -141,7 +142,9 @@ def export_sharegpt(pool: Pool, rows: Rows | None, directory: Path | str, name: 
 def _looked_up(pool: Pool, rows: Any) -> tuple[bool, bool]:
     """Whether a row that fits declares tools, and whether one has turns with more than ``from`` and ``value``."""
     tools = more = False
-    for part in batches(rows if not pool.plain else rows[:0]):
+    if pool.plain and not _has_tool_turns(pool):
+        return tools, more
+    for part in batches(rows):
         for conversation in pool.conversations(part):
             if conversation.tools is None and not has_more(conversation.messages) and more:
                 continue
@@ -154,6 +157,12 @@ def _looked_up(pool: Pool, rows: Any) -> tuple[bool, bool]:
         if tools and more:
             break
     return tools, more
+
+
+def _has_tool_turns(pool: Pool) -> bool:
+    """Whether a turn holds what a tool gave: of several that follow each other :func:`_turns` makes one, which has more."""
+    chunks = pool.table.column("messages").chunks
+    return any(pc.any(pc.equal(chunk.flatten().field("role"), "tool")).as_py() for chunk in chunks)
 
 
 def _read_dataset_info(path: Path) -> dict[str, Any]:
