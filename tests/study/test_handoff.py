@@ -190,10 +190,13 @@ class Hub(BaseHTTPRequestHandler):
     """As much of a hub as a push needs; everything else is not found."""
 
     asked: list[tuple[str, Any]]
+    private: bool
 
     def do_GET(self) -> None:
         if self.path.startswith("/api/datasets/org/name/tree/main"):
             self._answer(200, [{"type": "file", "path": "data/train-old.parquet", "size": 1, "oid": "0123"}])
+        elif self.path.partition("?")[0] == "/api/datasets/org/name":
+            self._answer(200, {"id": "org/name", "private": self.private})
         else:
             self._answer(404, {"error": "not found"})
 
@@ -239,7 +242,7 @@ class Hub(BaseHTTPRequestHandler):
 def hub(monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[str, list[tuple[str, Any]]]]:
     constants = pytest.importorskip("huggingface_hub").constants
     monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)
-    Hub.asked = []
+    Hub.asked, Hub.private = [], True
     with ThreadingHTTPServer(("127.0.0.1", 0), Hub) as server:
         threading.Thread(target=server.serve_forever, daemon=True).start()
         yield f"http://127.0.0.1:{server.server_address[1]}", Hub.asked
@@ -289,6 +292,23 @@ def test_nobody_is_told_by_a_push_where_the_rows_lay(
     ingest([Path("customer/rows.jsonl")], Path("relative"))
     export_subset(Pool.open(Path("relative")), None, "train", overwrite=True)
     assert push_dataset("train", "org/name", private=False, **options).remarks == ()
+
+
+def test_a_data_set_that_is_public_already_is_told_no_places(
+    tmp_path: Path, hub: tuple[str, list[tuple[str, Any]]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    address, asked = hub
+    monkeypatch.setattr(Hub, "private", False)
+    (tmp_path / "rows.jsonl").write_text(json.dumps({"prompt": "q", "response": "a"}))
+    ingest([tmp_path / "rows.jsonl"], tmp_path / "pool")
+    options: dict[str, Any] = {"endpoint": address, "token": "hf_" + "x" * 20}
+    export_subset(Pool.open(tmp_path / "pool"), None, tmp_path / "train")
+    with pytest.raises(ConfigError, match=r"^org/name is public: the column '_file' .* --columns none"):
+        push_dataset(tmp_path / "train", "org/name", **options)
+    assert [path for path, _ in asked] == ["/api/repos/create"]  # nothing was uploaded
+    export_subset(Pool.open(tmp_path / "pool"), None, tmp_path / "train", columns=(), overwrite=True)
+    pushed = push_dataset(tmp_path / "train", "org/name", **options)
+    assert pushed.remarks == ("org/name is public, as it was before: everybody sees these rows.",)
 
 
 def test_what_cannot_be_pushed_is_one_sentence(

@@ -47,7 +47,7 @@ def push_dataset(
 
     Args:
         name: ``org/name``; made if it is not there.
-        private: of one that is made.
+        private: of one that is made; one that is there stays as it is.
         token: to write with; None: the one of ``hf auth login`` or ``HF_TOKEN``.
         endpoint: of another hub.
 
@@ -67,6 +67,7 @@ def push_dataset(
         raise ConfigError(f"'{name}' is no name of a data set: expected owner and name, such as my-org/my-subset.")
     places = _places(folder / file for file in files)
     remarks = []
+    said = mend = ""
     if places:
         told = f"{places[0]} and {len(places) - 1:,} more" if len(places) > 1 else places[0]
         said = f"the column '{FILE}' of {folder} tells where each row was read on this machine ({told})"
@@ -81,6 +82,11 @@ def push_dataset(
     hub = HfApi(endpoint=endpoint, token=token)
     try:
         hub.create_repo(name, repo_type="dataset", private=private, exist_ok=True)
+        seen = private and not hub.dataset_info(name).private  # one that was there stays as it was
+        if seen and places:
+            raise ConfigError(
+                f"{name} is public: {said}, and everybody would see it: {mend}, or make the data set private."
+            )
         done = hub.upload_folder(
             folder_path=folder,
             repo_id=name,
@@ -89,11 +95,15 @@ def push_dataset(
             delete_patterns=["data/*.parquet"],
             commit_message="Subset selected with AutoSelection",
         )
+    except ConfigError:
+        raise
     except Exception as error:
         reason = " ".join(str(error).split())[:300].removesuffix(".")
         raise ConfigError(
             f"{folder} could not be pushed to {name} ({reason}): log in with `hf auth login`, and see that you may write there."
         ) from error
+    if seen:
+        remarks.append(f"{name} is public, as it was before: everybody sees these rows.")
     return Pushed(name, str(done.oid), f"{hub.endpoint}/datasets/{name}", ("README.md", *files), tuple(remarks))
 
 
