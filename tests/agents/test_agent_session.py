@@ -350,6 +350,21 @@ def test_rows_that_the_study_dropped_are_not_shown(session: AgentSession) -> Non
                 ask(session, tool, **arguments)
 
 
+def test_rows_that_the_study_dropped_are_named_as_nobodys_duplicates(
+    session: AgentSession, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    texts = ["What is it like?", "What is it like?", "Something else?", "What is it like?"]
+    pool = ingest(
+        [{"id": f"r{n}", "prompt": text, "completion": "So."} for n, text in enumerate(texts)], tmp_path / "p"
+    ).pool
+    score_pool(pool, signals=["lengths", "text_hash", "minhash"])
+    table = replace(load_table(pool), excluded=np.array([False, True, False, False]))
+    session.__dict__["_place"] = (pool, table, table)
+    (row,) = ask(session, "explain_rows", recipe=recipe(0.9), rows=["r0"])["rows"]
+    assert {each["likeness"] for each in row["duplicates"]} == {"text", "wording"}
+    assert {each["id"] for each in row["duplicates"]} == {"r3"} and "r1" not in json.dumps(row)
+
+
 def test_events_about_test_do_not_reach_an_agent(finished: AgentSession) -> None:
     whole = {event["event"] for event in read_events(finished.path / "journal.jsonl")}
     assert {"test", "final_plan", "contamination"} <= whole

@@ -64,10 +64,12 @@ class NearItem:
 
 def relatives(signals: SignalTable, row: int, most: int = 5) -> list[Relative]:
     """The rows most like a row, by every likeness that the pool has a signal for; at most so many each, the most similar
-    first, ties by row."""
+    first, ties by row. Rows that no recipe may select are none: they are like dev or test items."""
     found = [Relative(other, "text", 1.0) for other in _same_text(signals, row)[:most]]
     for likeness, similarity in _similarities(signals, row).items():
         similarity[row] = -1.0
+        if signals.excluded is not None:
+            similarity[signals.excluded] = -1.0
         order = np.argsort(-similarity, kind="stable")[:most].tolist()
         found += [
             Relative(other, likeness, float(similarity[other]))
@@ -80,8 +82,11 @@ def relatives(signals: SignalTable, row: int, most: int = 5) -> list[Relative]:
 def _same_text(signals: SignalTable, row: int) -> list[int]:
     if signals.text_hash is None:
         return []
-    same = np.flatnonzero(signals.text_hash == signals.text_hash[row])
-    return [other for other in same.tolist() if other != row]
+    same = signals.text_hash == signals.text_hash[row]
+    same[row] = False
+    if signals.excluded is not None:
+        same &= ~signals.excluded
+    return np.flatnonzero(same).tolist()
 
 
 def _similarities(signals: SignalTable, row: int) -> dict[Likeness, NDArray[np.float64]]:
