@@ -27,6 +27,7 @@ from mcp import Client
 from mcp.client.stdio import StdioServerParameters
 
 from autoselection.agents.server import Opening, make_server
+from autoselection.agents.session import AgentSession
 
 Call = Callable[..., Awaitable[tuple[bool, Any]]]
 
@@ -95,6 +96,22 @@ def test_an_object_that_comes_as_text_is_read_as_strictly_as_one(recipe: str, wh
         async with Client(make_server(Opening(lambda: pytest.fail("no study is needed to refuse it")))) as connected:
             failed, said = await caller(connected)("materialize_recipe", recipe=recipe)
             assert failed and said.startswith("materialize_recipe.recipe: ") and why in said
+
+    anyio.run(drive)
+
+
+def test_a_text_that_looks_like_a_list_or_an_object_is_a_text(begun: Path) -> None:
+    opening = Opening(lambda: AgentSession(begun))
+
+    async def drive() -> None:
+        async with Client(make_server(opening)) as connected:
+            await opening.open()
+            call = caller(connected)
+            for source in ("[2024]", "{}"):
+                failed, shown = await call("show_rows", source=source)
+                assert failed and f"'{source}'" in shown and "found a" not in shown, shown
+            failed, shown = await call("show_rows", ids='["hostile"]')
+            assert not failed and shown["rows"][0]["id"] == "hostile"
 
     anyio.run(drive)
 

@@ -226,9 +226,27 @@ def test_another_recipe_waits_for_the_interrupted_one(
     with pytest.raises(KeyboardInterrupt):
         propose(session, recipe(0.5))
     without_training()
+    session.note("show_rows")
     with pytest.raises(StudyError, match="t001 was interrupted and has no result yet: its evaluation goes on now"):
-        propose(session, recipe(0.4))
+        propose(session, recipe(0.4), "less")
+    asked = events(folder, "agent")[-1]
+    assert (asked["trial"], asked["reason"], asked["looked"]) == (None, "less", {"show_rows": 1})
+    assert asked["refused"].startswith("t001 was interrupted") and asked["recipe"]["steps"] == recipe(0.4)["steps"]
     assert propose(session, recipe(0.4)) == ("t002", True)
+    assert [event["trial"] for event in events(folder, "agent")] == ["t001", None, "t002"]
+
+
+def test_looks_before_an_evaluation_goes_on_are_counted_with_the_next_proposal(
+    session: AgentSession, folder: Path, without_training: Callable[..., None]
+) -> None:
+    without_training(interrupt)
+    with pytest.raises(KeyboardInterrupt):
+        propose(session, recipe(0.5))
+    without_training()
+    session.note("show_rows")
+    assert propose(session, recipe(0.5)) == ("t001", False)
+    propose(session, recipe(0.4))
+    assert [event["looked"] for event in events(folder, "agent")] == [{}, {"show_rows": 1}]
 
 
 def test_a_kill_between_the_lines_of_a_proposal_loses_nothing(
@@ -486,6 +504,46 @@ def test_the_overview_tells_what_the_budget_leaves(session: AgentSession) -> Non
     assert found["best"]["trial"] == "t001" and found["trials"][0]["origin"] == "agent"
 
 
+@pytest.mark.parametrize("failure", [None, "CUDA out of memory. " + "x" * 1_400])
+def test_the_overview_of_many_tasks_and_long_failures_leaves_out_the_oldest_trials(
+    session: AgentSession, monkeypatch: pytest.MonkeyPatch, failure: str | None
+) -> None:
+    propose(session, recipe(0.5))
+    (trial,) = session.study.all_trials()
+    tasks = {f"a_task_with_a_name_of_some_length_{number}": number / 7 for number in range(60)}
+    many = [ManyTasks(trial, f"t{number:03d}", {} if failure else tasks, failure) for number in range(1, 71)]
+    monkeypatch.setattr(Study, "all_trials", lambda study, before=0.0: many)
+    found = ask(session, "study_overview")
+    shown = [each["trial"] for each in found["trials"]]
+    assert len(shown) >= (50 if failure else 15) and shown == [each.id for each in many][-len(shown) :]
+    assert found["trials_left_out"] == 70 - len(shown)
+    if failure:
+        assert found["trials"][0]["failure"].startswith("CUDA out of memory.")
+    else:
+        assert found["trials"][0]["tasks"]["a_task_with_a_name_of_some_length_3"] == 0.4286
+
+
+class ManyTasks:
+    """A trial with other scores, or another failure."""
+
+    def __init__(self, trial: Any, name: str, tasks: dict[str, float], failure: str | None) -> None:
+        self._trial, self.id, self.tasks, self.failure = trial, name, tasks, failure
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._trial, name)
+
+
+def test_names_are_measured_as_they_are_written(session: AgentSession, tmp_path: Path) -> None:
+    lines = [{"prompt": f"q{n}", "completion": "a", "source": "\u200b" * 150 + str(n % 60)} for n in range(120)]
+    pool = ingest(lines, tmp_path / "odd").pool
+    score_pool(pool, signals=["lengths"])
+    table = load_table(pool)
+    session.__dict__["_place"] = (pool, table, table)
+    told = ask(session, "list_operators")
+    assert 0 < len(told["sources"]) < 50
+    assert told["smaller_sources_left_out"] == 60 - len(told["sources"])
+
+
 def test_operators_are_listed_with_their_ranges_on_this_pool(session: AgentSession) -> None:
     found = ask(session, "list_operators")
     names = {entry["name"] for entry in found["operators"]}
@@ -502,6 +560,16 @@ def test_a_study_that_is_not_prepared_says_so(agent_config: Path, tmp_path: Path
     assert ask(session, "study_overview")["pool_rows"] is None
     waited = evaluated(session, None)
     assert waited["status"]["why"] == "the disk is full." and "could not be prepared" in waited["next"]
+    (tmp_path / "new" / "agent.log").write_text("Pool: 3 rows\n")  # killed
+    with pytest.raises(StudyError, match=r"without saying why; .*agent\.log has what it wrote\): mend that") as said:
+        ask(session, "show_rows")
+    assert str(tmp_path / "new" / "agent.log") in str(said.value)
+
+
+def test_a_study_whose_floors_are_measured_has_an_overview(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("autoselection.agents.session.has_begun", lambda study: False)
+    found = ask(AgentSession(folder), "study_overview")
+    assert found["pool_rows"] == ROWS and found["fewest_rows"] == 20
 
 
 def test_an_agents_trial_is_told_apart_in_a_studys_plot(session: AgentSession, folder: Path) -> None:
@@ -545,6 +613,16 @@ def test_a_name_that_is_shown_with_escapes_names_what_it_shows(session: AgentSes
     assert ask(session, "explain_rows", recipe=drop, rows=[shown["id"]])["rows"][0]["row"] == 299
     session.propose(drop, "without it")
     assert Study(session.path).trials[0].recipe.to_dict()["steps"][0]["params"]["sources"] == [ODD]
+
+
+def test_an_id_that_is_how_another_is_shown_names_itself(session: AgentSession, tmp_path: Path) -> None:
+    names = ["a\u200b", "a\\u200b", "b\u200b", "plain"]
+    pool = ingest([{"id": name, "prompt": f"q {name}", "completion": "a"} for name in names], tmp_path / "twins").pool
+    score_pool(pool, signals=["lengths"])
+    table = load_table(pool)
+    session.__dict__["_place"] = (pool, table, table)
+    for given, row in (("a\\u200b", 1), ("b\\u200b", 2)):
+        assert [each["row"] for each in ask(session, "show_rows", ids=[given])["rows"]] == [row]
 
 
 def test_ranges_are_what_a_recipe_may_have_on_this_pool(session: AgentSession) -> None:

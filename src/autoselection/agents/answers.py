@@ -18,7 +18,7 @@ from autoselection.agents.tools import (
     RowsArguments,
     StatisticsArguments,
 )
-from autoselection.agents.untrusted import NOTE
+from autoselection.agents.untrusted import ANSWER, NOTE, length
 from autoselection.diagnose import MIN_TRIALS, diagnose_study
 from autoselection.inspection import dropped_examples, explain, show_rows
 from autoselection.markup import bullets, inline
@@ -34,9 +34,11 @@ from autoselection.study.named_subsets import present_targets
 from autoselection.study.study import AGENT
 from autoselection.wording import clipped
 
-#: Trials that are told in full.
-_TRIALS = 50
-#: Sources that are told, the largest, and characters of their names; and of a recipe in one line.
+#: Most trials that are told, the last, and decimals of their scores by task.
+_TRIALS, _DECIMALS = 50, 4
+#: Characters of an answer that are kept for what is written between its parts.
+_RESERVE = 200
+#: Sources that are told, the largest, and characters of their names; and of a recipe or a failure in one line.
 _SOURCES, _NAMES, _LINE = 50, 8_000, 500
 
 Answer = dict[str, Any]
@@ -48,6 +50,7 @@ def overview(session: AgentSession, _: NoArguments) -> Answer:
     settings = study.config.search
     best = study.best()
     trials = study.all_trials()
+    begun = session.begun
     opening = study.journal.of("study")
     found: Answer = {
         "study": study.config.name,
@@ -68,29 +71,39 @@ def overview(session: AgentSession, _: NoArguments) -> Answer:
             "spent": sum(trial.fidelity for trial in trials),
             "left_for_you": session.left,
         },
-        "fewest_rows": settings.minimum_rows(len(session.table.selectable)) if opening else settings.min_rows,
+        "fewest_rows": settings.minimum_rows(len(session.table.selectable)) if begun else settings.min_rows,
         "trainings_of_an_evaluation": len(study.config.evaluation.seeds),
         "best": None
         if best is None
         else {"trial": best.id, "score": best.score, "tasks": best.tasks, "rows": best.size},
-        "trials": [trial_answer(trial, brief=True) for trial in trials[-_TRIALS:]],
     }
-    if len(trials) > _TRIALS:
-        found["trials_left_out"] = len(trials) - _TRIALS
-    return found
+    shown: list[Answer] = []
+    room = ANSWER - _RESERVE - length(found)
+    for trial in reversed(trials[-_TRIALS:]):
+        told = trial_answer(trial, brief=True)
+        room -= length(told) + len(", ")
+        if room < 0:
+            break
+        shown.insert(0, told)
+    left_out = len(trials) - len(shown)
+    return {**found, "trials": shown, **({"trials_left_out": left_out} if left_out else {})}
 
 
 def trial_answer(trial: Trial, *, brief: bool = False) -> Answer:
-    """A trial as an agent sees it: dev scores only."""
+    """A trial as an agent sees it: dev scores only.
+
+    Args:
+        brief: as one of many: scores of tasks rounded, recipe in words and failure cut.
+    """
     found: Answer = {
         "trial": trial.id,
         "score": trial.score,
-        "tasks": trial.tasks,
+        "tasks": {name: round(score, _DECIMALS) for name, score in trial.tasks.items()} if brief else trial.tasks,
         "rows": trial.size,
         "recipe": clipped(trial.recipe.describe(), _LINE) if brief else trial.recipe.to_dict(),
         "origin": trial.record["origin"],
         "parent": trial.record["parent"],
-        "failure": trial.failure,
+        "failure": clipped(trial.failure, _LINE) if brief and trial.failure else trial.failure,
     }
     if trial.fidelity < 1.0:
         found["share_of_a_training"] = trial.fidelity
@@ -121,9 +134,9 @@ def operators(session: AgentSession, _: NoArguments) -> Answer:
 
 
 def _fitting(names: Iterable[str]) -> set[str]:
-    """The first names that an answer has room for."""
+    """The first names that an answer has room for, as they are written in it."""
     listed = list(names)
-    return {name for name, length in zip(listed, accumulate(map(len, listed)), strict=True) if length <= _NAMES}
+    return {name for name, total in zip(listed, accumulate(map(length, listed)), strict=True) if total <= _NAMES}
 
 
 def _left_out(count: int) -> Answer:

@@ -11,7 +11,7 @@ import logging
 import time
 import traceback
 from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, get_args
 
 import anyio
 from anyio.to_thread import run_sync
@@ -30,7 +30,7 @@ from mcp_types import Tool as ListedTool
 
 from autoselection._version import __version__
 from autoselection.agents.tools import TOOLS, EvaluateArguments, Tool, WaitArguments
-from autoselection.agents.untrusted import NOTE, answer_text, neutralised
+from autoselection.agents.untrusted import LONGEST, NOTE, answer_text, neutralised
 from autoselection.documents import parse_json
 from autoselection.errors import AutoSelectionError, ConfigError, StudyError
 from autoselection.progress import console
@@ -177,13 +177,13 @@ async def _answered(
     from autoselection.agents.answers import ANSWERS  # loaded with the session
 
     if isinstance(asked, EvaluateArguments):  # a proposal is an event of its own
-        return answer_text(await _evaluate(session, context, asked), 40_000)
+        return answer_text(await _evaluate(session, context, asked), LONGEST)
     session.note(name)
     if isinstance(asked, WaitArguments):
         answer = await _wait(session, context, asked.trial, asked.seconds)
     else:
         answer = await run_sync(ANSWERS[name], session, asked)
-    return answer_text(answer, getattr(asked, "characters", 40_000))
+    return answer_text(answer, getattr(asked, "characters", LONGEST))
 
 
 def _arguments(tool: Tool, arguments: Mapping[str, Any]) -> StrictModel:
@@ -198,9 +198,16 @@ def _arguments(tool: Tool, arguments: Mapping[str, Any]) -> StrictModel:
     given = dict(arguments)
     for key, value in given.items():  # some clients send lists and objects as text
         field = tool.arguments.model_fields.get(key)
-        if isinstance(value, str) and field is not None and value.lstrip().startswith(("{", "[")):
+        if field is None or not isinstance(value, str) or _is_text(field.annotation):
+            continue
+        if value.lstrip().startswith(("{", "[")):
             given[key] = _parsed(value, f"{tool.name}.{key}")
     return validate(tool.arguments, given, tool.name)
+
+
+def _is_text(annotation: Any) -> bool:
+    """Whether an argument is a text, or none, and nothing else."""
+    return set(get_args(annotation) or [annotation]) <= {str, type(None)}
 
 
 def _parsed(text: str, where: str) -> Any:

@@ -14,6 +14,9 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal
 
+import pyarrow as pa
+import pyarrow.compute as pc
+
 from autoselection.activity import FILE as ACTIVITY
 from autoselection.activity import announce
 from autoselection.agents.dev_only import check_recipe, dev_study, without_hidden
@@ -176,9 +179,16 @@ class AgentSession:
     @cached_property
     def _escaped_names(self) -> Mapping[str, str]:
         """Names of sources and ids of rows that are shown otherwise than they are, by how they are shown."""
-        names = {*self.table.source_names, *self.pool.ids.to_pylist()}
-        shown = {visible(name, lines=True): name for name in sorted(names) if obeyed(name)}
-        return {escaped: name for escaped, name in shown.items() if escaped not in names}
+        ids, sources = self.pool.ids, set(self.table.source_names)
+        # What is obeyed cannot be printed: of a million ids, few become strings of Python.
+        odd = ids.filter(pc.invert(pc.utf8_is_printable(ids))).to_pylist()
+        shown = {visible(name, lines=True): name for name in sorted({*sources, *odd}) if obeyed(name)}
+        taken = pc.is_in(pa.array(shown, pa.string()), value_set=ids).to_pylist()
+        return {
+            escaped: name
+            for (escaped, name), is_id in zip(shown.items(), taken, strict=True)
+            if not is_id and escaped not in sources
+        }
 
     def check_begun(self) -> None:
         """See that pool, signals and floors are there.
@@ -248,6 +258,7 @@ class AgentSession:
             }
             self._looked.clear()
             recipe: Recipe | None = None
+            interrupted = ""
             try:
                 recipe = given if isinstance(given, Recipe) else read_recipe(self.meant(given), self.study)
                 subset = self.materialize(recipe).subset_hash
@@ -258,20 +269,23 @@ class AgentSession:
                     pending = {candidate.subset_hash: candidate.id for candidate in search.pending}
                     if not pending:
                         candidate = self._take(search, recipe, told)
+                    elif subset in pending:
+                        self._looked.update(told["looked"])  # it was journalled before: they are told with the next
+                    else:
+                        interrupted = (
+                            f"{next(iter(pending.values()))} was interrupted and has no result yet: its evaluation goes on now; wait "
+                            "for it, then propose this again."
+                        )
+                        self._unwritten.append(_refusal(told, recipe, interrupted))
+                        self._write_refused(journal)
                     announce(self.path / ACTIVITY, STARTING)  # before another server can take the journal
             except AutoSelectionError as refused:
-                entry = {**told, "recipe": None if recipe is None else recipe.to_dict(), "trial": None}
-                self._note_refused({**entry, "refused": clipped(str(refused), _SENTENCE)})
+                self._note_refused(_refusal(told, recipe, str(refused)))
                 raise
             self._start()
-        if not pending:
-            return candidate, True
-        if subset in pending:
-            return pending[subset], False
-        first = next(iter(pending.values()))
-        raise StudyError(
-            f"{first} was interrupted and has no result yet: its evaluation goes on now; wait for it, then propose this again."
-        )
+        if interrupted:
+            raise StudyError(interrupted)
+        return (pending[subset], False) if pending else (candidate, True)
 
     def _take(self, search: StudySearch, recipe: Recipe, told: Mapping[str, Any]) -> str:
         """Journal a proposal that keeps the study's rules."""
@@ -282,12 +296,8 @@ class AgentSession:
         return candidate.id
 
     def _note_refused(self, entry: dict[str, Any]) -> None:
-        """Journal a refusal; while something runs, keep it for the next proposal: a process that starts finds the journal free.
-
-        What was refused may hold anything: it is made harmless before it is kept, or one that cannot be written would stand in the
-        way of all that follow.
-        """
-        self._unwritten.append(neutralised(entry))
+        """Journal a refusal; while something runs, keep it for the next proposal: a process that starts finds the journal free."""
+        self._unwritten.append(entry)
         if self.status().waits:
             return
         with suppress(StudyError), Journal(self.path / JOURNAL) as journal:
@@ -382,7 +392,11 @@ class AgentSession:
         if (
             trial is None and not self.begun
         ):  # trials there may be: what a begun study was given changed, such as its budget
-            return Status("preparing", None, look.stage) if running else Status("stopped", why=self._error())
+            if running:
+                return Status("preparing", None, look.stage)
+            log = self.path / LOG
+            silent = f"its process ended without saying why; {log} has what it wrote." if log.exists() else ""
+            return Status("stopped", why=self._error() or silent)
         if named is not None and named not in pending:
             if running and trial is None and not alive:  # a search
                 return Status("running", None, look.stage)
@@ -405,6 +419,13 @@ class AgentSession:
             return ""
         found = [line.removeprefix(ERROR) for line in lines if line.startswith(ERROR)]
         return ended(found[-1]) if found else ""
+
+
+def _refusal(told: Mapping[str, Any], recipe: Recipe | None, why: str) -> dict[str, Any]:
+    """What the journal holds of a refused proposal, which may hold anything: made harmless, or one that cannot be written would
+    stand in the way of all that follow."""
+    asked = None if recipe is None else recipe.to_dict()
+    return dict(neutralised({**told, "recipe": asked, "trial": None, "refused": clipped(why, _SENTENCE)}))
 
 
 def read_recipe(given: Mapping[str, Any] | str, study: Study) -> Recipe:

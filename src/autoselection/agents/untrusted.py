@@ -11,6 +11,8 @@ from autoselection.terminal import visible
 
 #: Longest text of an answer (characters), where the caller does not say.
 TEXT = 1_500
+#: The same of an answer whose texts are none of the pool's rows.
+LONGEST = 40_000
 #: Longest answer (characters of JSON): what a model's context takes without being filled by it.
 ANSWER = 60_000
 
@@ -53,6 +55,15 @@ def meant(value: Any, names: Mapping[str, str]) -> Any:
     return value
 
 
+def length(value: Any, longest: int = LONGEST) -> int:
+    """Characters that plain data takes in an answer, escapes counted."""
+    return len(_written(value, longest))
+
+
+def _written(value: Any, longest: int) -> str:
+    return json.dumps(neutralised(value, longest), ensure_ascii=False, default=str)
+
+
 def answer_text(document: Mapping[str, Any], longest: int = TEXT) -> str:
     """An answer as JSON.
 
@@ -62,7 +73,7 @@ def answer_text(document: Mapping[str, Any], longest: int = TEXT) -> str:
     Raises:
         ConfigError: it would be too long.
     """
-    text = json.dumps(neutralised(document, longest), ensure_ascii=False, default=str)
+    text = _written(document, longest)
     if len(text) > ANSWER:
         raise ConfigError(
             f"The answer would have {len(text):,} characters, more than {ANSWER:,}: ask for fewer rows, signals or characters."
