@@ -242,3 +242,61 @@ def test_a_source_below_the_floor_has_no_effect(tmp_path: Path) -> None:
 def test_a_table_that_is_not_there_is_wrong_usage(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
     assert run(app, ["mixture", str(tmp_path / "none.csv"), *OPTIONS]) == 2
     assert "none.csv: there is no such file" in capsys.readouterr().err
+
+
+def _analysed(folder: Path, lines: list[str], level: str | None = None, **costs: float) -> Analysis:
+    (folder / "runs.csv").write_text("\n".join(lines) + "\n")
+    runs = read_runs(folder / "runs.csv", ["share/*"], [ScoreColumns("acc", False)], level, None, costs or None)
+    return analyse(runs, column_weights(runs, {}), following=1)
+
+
+def test_what_is_nearly_the_best_run_is_not_called_better(tmp_path: Path) -> None:
+    # The best mixture was run three times, written with other roundings.
+    lines = [f"{a / 10},{1 - a / 10},{-((a / 10 - 0.5) ** 2) + 1e-4 * a:.5f}" for a in range(11)]
+    found = _analysed(tmp_path, ["share/a,share/b,acc", *lines, "50%,50%,0.0006", "0.5000001,0.4999999,0.0005"])
+    assert np.abs(found.predicted[0].shares - found.seen[0].shares).max() > 0
+    said = " ".join(sentences(found))
+    assert f"No mixture is predicted to be better than the best one that was run (line {found.seen[0].line})" in said
+    assert "differ from it in less than 5% of the data" in said and "never run" not in said
+
+
+def test_a_mixture_that_was_run_at_the_target_is_no_prediction(tmp_path: Path) -> None:
+    # Divided by their sum, shares of one mixture differ in the last digit.
+    lines = ["share/a,share/b,share/c,acc"]
+    lines += [f"{a / 9:.9f},{(9 - a) / 18:.9f},{(9 - a) / 18:.9f},{a + 0.01 * (a % 3):.4f}" for a in range(10)]
+    found = _analysed(tmp_path, [*lines, "0.9999999999,0.0000000001,0,9.02"])
+    assert found.predicted[0].line in {rated.line for rated in found.seen} and found.predicted[0].beats is None
+    kinds = [row[0] for row in next(s for s in sheets(found) if "best mixtures" in s.title).rows]
+    assert kinds == ["run"] * 5 + ["predicted"] * (len(kinds) - 5)
+    shown = [row[-1] for row in next(s for s in sheets(found) if "best mixtures" in s.title).rows]
+    assert not set(shown[:5]) & set(shown[5:]), shown
+    drawn = next(f for f in figures_of(mixture_page(found)) if f.title.startswith("The best mixtures"))
+    assert len(drawn.layout["yaxis"]["categoryarray"]) == len(set(drawn.layout["yaxis"]["categoryarray"])) == len(kinds)
+
+
+def test_a_mixture_that_was_run_at_a_cheaper_level_is_told_to_be_run_at_the_target(tmp_path: Path) -> None:
+    mixes = [(a / 10, 1 - a / 10) for a in range(11)]
+    lines = [f"small,{a},{b:.1f},{a:.4f}" for a, b in mixes]
+    lines += [f"large,{a},{b:.1f},{2 * a:.4f}" for a, b in mixes[:7]]
+    found = _analysed(tmp_path, ["model,share/a,share/b,acc", *lines], "model", small=1, large=20)
+    assert found.predicted[0].shares == pytest.approx([1.0, 0.0]) and found.predicted[0].line is None
+    assert "it was never run at large: run it there before you rely on it" in " ".join(sentences(found))
+
+
+def test_few_runs_at_each_level_are_said_to_be_too_few_once(tmp_path: Path) -> None:
+    shares = mixtures(6)
+    lines = [f"{level},{a},{b},{c + d},{a:.4f}" for level, (a, b, c, d) in zip("xxyyzz", shares, strict=True)]
+    found = _analysed(tmp_path, ["m,share/a,share/b,share/c,acc", *lines], "m", x=1, y=2, z=3)
+    said = " ".join(sentences(found))
+    assert "cannot be said: too few runs" in said and "those above" not in said
+
+
+def test_a_score_that_is_called_objective_is_told_apart_from_ours(tmp_path: Path) -> None:
+    shares = mixtures(12)
+    path = write(tmp_path / "runs.csv", shares, shares[:, :2])
+    path.write_text(path.read_text().replace("loss/web", "objective").replace("loss/code", "loss"))
+    runs = read_runs(path, ["share/*"], [ScoreColumns("objective", False), ScoreColumns("loss", True)])
+    found = analyse(runs, column_weights(runs, {}), following=1)
+    drawn = next(f for f in figures_of(mixture_page(found)) if f.title.startswith("Which source"))
+    assert drawn.traces[0]["x"] == ["our objective", "objective", "loss"]
+    assert [row[0] for row in sheets(found)[0].rows] == ["our objective", "objective", "loss"]

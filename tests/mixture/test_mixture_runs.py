@@ -48,6 +48,16 @@ def test_semicolons_quotes_and_a_byte_order_mark(tmp_path: Path) -> None:
     assert read(path).sources == ("share/a;c", "share/b")
 
 
+@pytest.mark.parametrize("character", ["\u2028", "\u2029", "\x85", "\x0b", "\x0c", "\x1c"])
+def test_a_character_that_ends_no_line_of_a_csv_file_may_stand_in_a_cell(tmp_path: Path, character: str) -> None:
+    path = tmp_path / "runs.csv"
+    note = f"one{character}two"
+    rows = GOOD.replace("loss/x\n", f"loss/x,n{character}b\n").replace(".5\n", f".5,{note}\n")
+    path.write_text(rows, encoding="utf-8", newline="")
+    runs = read(path)
+    assert list(runs.lines) == list(range(2, 10)) and runs.scores[:, 0] == pytest.approx(np.arange(1, 9) + 0.5)
+
+
 def test_decimal_commas_and_percent_as_spreadsheets_write_them(tmp_path: Path) -> None:
     path = tmp_path / "runs.csv"
     expected = np.array([[n / 10, 1 - n / 10] for n in range(1, 9)])

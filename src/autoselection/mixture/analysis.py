@@ -24,7 +24,7 @@ from autoselection.mixture.findings import (
 )
 from autoselection.mixture.model import Belief, MixtureModel
 from autoselection.mixture.process import drawn as drawn_places
-from autoselection.mixture.runs import FEWEST_RUNS, Runs
+from autoselection.mixture.runs import FEWEST_RUNS, SAME_MIXTURE, Runs
 from autoselection.mixture.space import MixtureSpace, seen_bounds
 from autoselection.mixture.value import knowledge_gradient, variance_reduction
 from autoselection.search.ranker import CENTRAL_80
@@ -168,7 +168,7 @@ class _Rater:
         """Mixtures, beside the best that was seen.
 
         Args:
-            rows: of their runs in the table, if they were run at the target.
+            rows: of their runs in the table; None: the first run at the target, if there is one.
         """
         if not len(shares):
             return []
@@ -184,14 +184,20 @@ class _Rater:
                 interval = Interval.of(float(own.mean[place]), float(own.deviation[place]))
                 each.append(interval if sign > 0 else interval.turned())
             beats = None
-            if best is not None and not np.array_equal(mixture, best):
+            if best is not None and not _same(mixture, best):
                 beats = _beats(belief, place, len(shares))
-            row = None if rows is None else rows[place]
+            row = self._run(mixture, used) if rows is None else rows[place]
             seen = None if row is None else float(self.runs.values[row][used] @ weights[used])
             line = None if row is None else int(self.runs.lines[row])
             objective = Interval.of(float(belief.mean[place]), float(belief.deviation[place]))
             found.append(RatedMixture(mixture, objective, tuple(each), seen, line, beats))
         return found
+
+    def _run(self, mixture: Array, used: NDArray[np.bool_]) -> int | None:
+        """The first run of a mixture at the target that has all scores that count."""
+        runs = self.runs
+        known = (runs.level == runs.levels.target) & np.isfinite(runs.scores[:, used]).all(axis=1)
+        return next(iter(np.flatnonzero(known & runs.of(mixture)).tolist()), None)
 
     def seen(self) -> list[RatedMixture]:
         """The best mixtures run at the target, by what they are believed to deserve."""
@@ -201,6 +207,15 @@ class _Rater:
         order = np.argsort(-(self.believed(shares)[0] @ self.weights), kind="stable")[:SHOWN]
         rows = [int(self.targets[place]) for place in order]
         return self.rate(list(shares[order]), shares[order[0]], rows=rows)
+
+
+def _same(one: Array, other: Array) -> bool:
+    return bool(np.abs(one - other).max() <= SAME_MIXTURE)
+
+
+def distance(one: Array, other: Array) -> float:
+    """The total variation distance of two mixtures: the share of the data in which they differ."""
+    return float(np.abs(one - other).sum() / 2)
 
 
 def _beats(belief: Belief, one: int, other: int) -> float:
@@ -271,7 +286,7 @@ def _apart(ordered: Array, count: int) -> list[Array]:
     """The first mixtures that differ from one another."""
     chosen: list[Array] = []
     for shares in ordered:
-        if all(np.abs(shares - other).sum() / 2 >= APART for other in chosen):
+        if all(distance(shares, other) >= APART for other in chosen):
             chosen.append(shares)
         if len(chosen) == count:
             break
@@ -409,6 +424,6 @@ def _what_if(rater: _Rater, today: Array, drawn: Array, weights: Array) -> WhatI
     drawn = np.concatenate([drawn, today[None]])
     winner = drawn[int(np.argmax(rater.believed(drawn)[0] @ weights))]
     belief = rater.summed(rater.joint(np.array([winner, today])), weights)
-    changes = 0.0 if np.array_equal(winner, today) else _beats(belief, 0, 1)
+    changes = 0.0 if _same(winner, today) else _beats(belief, 0, 1)
     kept = Interval.of(float(belief.mean[1]), float(belief.deviation[1]))
     return WhatIf(weights, rater.rate([winner], None, weights)[0], kept, changes)

@@ -8,6 +8,7 @@ one sentence with file, line and column; texts of the table are a stranger's and
 from __future__ import annotations
 
 import csv
+import io
 import math
 import re
 from collections import Counter
@@ -123,6 +124,10 @@ class Runs:
     def values(self) -> Array:
         """Scores with the sign that makes higher better."""
         return np.where(self.minimise, -self.scores, self.scores)
+
+    def of(self, mixture: Array) -> NDArray[np.bool_]:
+        """Which runs have a mixture, bool[runs]."""
+        return np.asarray(np.abs(self.shares - mixture).max(axis=1) <= SAME_MIXTURE)
 
     def at(self, rows: NDArray[np.int64]) -> Runs:
         """The same table with some of its runs."""
@@ -254,13 +259,14 @@ def _cells(path: Path) -> tuple[list[str], list[tuple[int, list[str]]]]:
         raise ConfigError(f"{path}: the file is empty.")
     if "\0" in text:
         raise ConfigError(f"{path}: it holds zero bytes, so it is not a CSV file.")
-    first = text.lstrip("\r\n").splitlines()[0]
+    first = re.split("[\r\n]", text.lstrip("\r\n"), maxsplit=1)[0]
     delimiter = max(_DELIMITERS, key=first.count)
     if first.count(delimiter) == 0:
         raise ConfigError(
             f"{path}: the first line has no comma, semicolon or tab, so this is not a CSV file with a header of columns."
         )
-    reader = csv.reader(text.splitlines(keepends=True), delimiter=delimiter, strict=True)
+    # Lines end in CR and LF alone: what else str.splitlines takes for an end, such as U+2028, may stand in a cell.
+    reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True)
     rows: list[tuple[int, list[str]]] = []
     header: list[str] = []
     begins = 1

@@ -6,10 +6,12 @@ import math
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from itertools import count
 
 import numpy as np
 from numpy.typing import NDArray
 
+from autoselection.mixture.analysis import APART, distance
 from autoselection.mixture.findings import Analysis, Effect, Foretold, Interval, RatedMixture, short_names
 from autoselection.mixture.runs import ONLY_LEVEL
 from autoselection.notebook import number
@@ -114,6 +116,20 @@ def _objective(analysis: Analysis, found: Interval) -> Interval:
     return found.turned() if analysis.runs.minimise.all() else found
 
 
+def _objective_name(analysis: Analysis) -> str:
+    """What the objective is called beside the scores."""
+    name = "objective"
+    while name in _short_columns(analysis).values():
+        name = f"our {name}"
+    return name
+
+
+def _predicted(analysis: Analysis) -> list[RatedMixture]:
+    """The mixtures predicted to be best, without those that stand among the best run."""
+    lines = {rated.line for rated in analysis.seen}
+    return [rated for rated in analysis.predicted if rated.line is None or rated.line not in lines]
+
+
 def _seen(analysis: Analysis, value: float) -> float:
     return -value if analysis.runs.minimise.all() else value
 
@@ -123,8 +139,12 @@ def sentences(analysis: Analysis) -> tuple[str, ...]:
     said = []
     own = next((found for found in analysis.foretold if found.column is None), None)
     target = analysis.runs.levels.names[-1]
-    if own is None or own.rank_correlation is None:
+    if own is None:
         said.append("How well the objective is predicted cannot be said: too few runs have all scores.")
+    elif own.rank_correlation is None:
+        said.append(
+            "How well the objective is predicted cannot be said: left-out runs have all the same score, or the same prediction."
+        )
     else:
         interval = own.rank_correlation
         said.append(
@@ -133,18 +153,10 @@ def sentences(analysis: Analysis) -> tuple[str, ...]:
         )
         if interval.low <= 0:
             said.append("That could be luck: do not act on what is predicted before there are more runs.")
-    if analysis.level != target:
+    if analysis.level != target and analysis.foretold:
         said.append(f"Too few runs at {target} to test predictions there: those above are for {analysis.level}.")
     if analysis.seen and analysis.predicted:
-        first, best = analysis.predicted[0], analysis.seen[0]
-        gain = first.objective.value - best.objective.value
-        if first.beats is not None:
-            said.append(
-                f"The best predicted mixture is expected to gain {number(gain)} on the best one run (line {best.line}), and is better "
-                f"than it with a probability of {first.beats:.0%}; it was never run: run it before you rely on it."
-            )
-        else:
-            said.append(f"No mixture is predicted to be better than the best one that was run (line {best.line}).")
+        said.append(_best_said(analysis, analysis.predicted[0], analysis.seen[0]))
     if analysis.following and own is not None:
         most = max(run.value for run in analysis.following)
         if most < LITTLE * own.spread:
@@ -153,6 +165,29 @@ def sentences(analysis: Analysis) -> tuple[str, ...]:
                 f"{f'by {most:.2g} at most' if most else 'by nothing'}, where scores differ by {number(own.spread)}."
             )
     return (*said, *_shares_said(analysis))
+
+
+def _best_said(analysis: Analysis, first: RatedMixture, best: RatedMixture) -> str:
+    """Whether the best predicted mixture promises more than the best one that was run."""
+    runs = analysis.runs
+    if first.beats is None or first.line is not None:
+        return f"No mixture is predicted to be better than the best one that was run (line {best.line})."
+    if distance(first.shares, best.shares) < APART:
+        return (
+            f"No mixture is predicted to be better than the best one that was run (line {best.line}) and those that differ from it in "
+            f"less than {APART:.0%} of the data, of which the best predicted is better than it with a probability of {first.beats:.0%}."
+        )
+    levels = runs.level[runs.of(first.shares)]
+    if (levels == runs.levels.target).any():
+        missing = "its run lacks a score: rate that run again before you rely on it"
+    elif len(levels):
+        missing = f"it was never run{_at(runs.levels.names[-1])}: run it there before you rely on it"
+    else:
+        missing = "it was never run: run it before you rely on it"
+    return (
+        f"The best predicted mixture is expected to gain {number(first.objective.value - best.objective.value)} on the best one run "
+        f"(line {best.line}), and is better than it with a probability of {first.beats:.0%}; {missing}."
+    )
 
 
 def _shares_said(analysis: Analysis) -> list[str]:
@@ -195,7 +230,7 @@ def foretold_sheet(analysis: Analysis) -> Sheet:
     names = _short_columns(analysis)
     rows = [
         (
-            "objective" if found.column is None else names[found.column],
+            _objective_name(analysis) if found.column is None else names[found.column],
             str(len(found.scores)),
             "" if found.rank_correlation is None else _correlation(found.rank_correlation),
             number(found.error),
@@ -223,7 +258,7 @@ def best_sheet(analysis: Analysis) -> Sheet:
             "" if rated.beats is None else f"{rated.beats:.0%}",
             described(analysis, rated.shares),
         )
-        for rated in (*analysis.seen, *analysis.predicted)
+        for rated in (*analysis.seen, *_predicted(analysis))
     ]
     return Sheet.of(
         f"The best mixtures{_at(analysis.runs.levels.names[-1])}",
@@ -408,11 +443,11 @@ def foretold_figure(analysis: Analysis) -> Figure:
 
 def mixtures_figure(analysis: Analysis) -> Figure:
     """Expected objective of the best mixtures, with intervals."""
-    rated = [*reversed(analysis.predicted), *reversed(analysis.seen)]
-    names = [
-        *(f"predicted {place}" for place in range(len(analysis.predicted), 0, -1)),
-        *(f"line {mixture.line}" for mixture in reversed(analysis.seen)),
-    ]
+    places = count(1)
+    named = [
+        (mixture, f"predicted {next(places)}" if mixture.line is None else f"line {mixture.line}")
+        for mixture in (*analysis.seen, *_predicted(analysis))
+    ][::-1]
     traces = tuple(
         {
             "type": "scatter",
@@ -429,23 +464,18 @@ def mixtures_figure(analysis: Analysis) -> Figure:
             "marker": {"color": colour, "symbol": symbol, "size": 9},
         }
         for word, colour, symbol, kind in (
-            (
-                "predicted",
-                VERMILION,
-                "diamond",
-                [pair for pair in zip(rated, names, strict=True) if pair[0].line is None],
-            ),
-            ("run", BLUE, "circle", [pair for pair in zip(rated, names, strict=True) if pair[0].line is not None]),
+            ("predicted", VERMILION, "diamond", [pair for pair in named if pair[0].line is None]),
+            ("run", BLUE, "circle", [pair for pair in named if pair[0].line is not None]),
         )
     )
     return Figure(
         "The best mixtures, with 95% intervals",
-        "Expected objective at the target; what was never run is predicted, and its interval is wider.",
+        "Expected objective at the target; what was never run there is predicted, and its interval is wider.",
         best_sheet(analysis),
         traces,
         {
             "xaxis": {"title": {"text": f"expected objective ({_better(analysis)} is better)"}},
-            "yaxis": {"type": "category", "categoryorder": "array", "categoryarray": names},
+            "yaxis": {"type": "category", "categoryorder": "array", "categoryarray": [name for _, name in named]},
         },
     )
 
@@ -463,12 +493,12 @@ def effects_figure(analysis: Analysis) -> Figure:
         hover.append([_interval(found, signed=True) for found in each])
     numbers = Sheet.of(
         "Effects of doubling, with 95% intervals",
-        ("source", "objective", *columns),
+        ("source", _objective_name(analysis), *columns),
         [(names[place], *texts) for place, texts in zip(order, hover, strict=True)][::-1],
     )
     trace = {
         "type": "heatmap",
-        "x": ["objective", *columns],
+        "x": [_objective_name(analysis), *columns],
         "y": [names[place] for place in order],
         "z": certain,
         "customdata": hover,
