@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 import yaml
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from autoselection.config import StudyConfig, read_document
@@ -39,6 +39,9 @@ REFUSED = [
     ("a:\n  No: 5", ":2: the key 'No' is read as false by YAML"),
     ("a: {~: 5}", ":1: the key '~' is read as nothing by YAML"),
     ("x: {<<: {a: 1}, <<: {b: 1}}", ":1: the key '<<' stands twice"),
+    ("a: 1e999", ":1: infinity and not-a-number"),
+    ("%YAML " + "9" * 5000 + ".1\n---\na: 1", ":1: the version of YAML is too long a number"),
+    ("%YAML 1." + "9" * 5000 + "\n---\na: 1", ":1: the version of YAML is too long a number"),
     ("a: .inf", ":1: infinity and not-a-number"),
     ("a: -.INF", ":1: infinity and not-a-number"),
     ("a: .nan", ":1: infinity and not-a-number"),
@@ -94,6 +97,15 @@ def test_what_is_refused_is_told_with_the_line_and_at_once(text: str | bytes, me
             {"a": "017", "b": "1:30", "c": 10, "d": 0, "e": 0.5, "f": 31},
         ),
         ("name: =", {"name": "="}),
+        (
+            "a: 1e-3\nb: -5E-1\nc: 2e5\nd: 1.5e3\ne: .5e+1\nf: 1.e1",
+            {"a": 0.001, "b": -0.5, "c": 200000.0, "d": 1500.0, "e": 5.0, "f": 10.0},
+        ),
+        # Checksums, as files of earlier versions have them without quotes, and other words.
+        (
+            "a: 123456789012e345\nb: 12345e6789012345\nc: 1e\nd: 1e5f\ne: e5\nf: 1e-3 g",
+            {"a": "123456789012e345", "b": "12345e6789012345", "c": "1e", "d": "1e5f", "e": "e5", "f": "1e-3 g"},
+        ),
         ("'on': 1\n'~': 2\n3: 4", {"on": 1, "~": 2, 3: 4}),
         ("a: &x {b: 1, c: 2}\nd: {<<: *x, b: 3}", {"a": {"b": 1, "c": 2}, "d": {"b": 3, "c": 2}}),
         ("a: &x [1]\nb: [*x, *x]", {"a": [1], "b": [[1], [1]]}),
@@ -128,7 +140,7 @@ def test_an_override_changes_one_place_of_what_an_alias_repeats(tmp_path: Path, 
     }
     for name in document:
         where = problem_at((name, "x", 0), "odd", "c.yaml", tree)
-        assert where.startswith(f"--set {override}" if name == changed else "c.yaml:")
+        assert where.startswith(f"--set {override.partition('=')[0]}: " if name == changed else "c.yaml:")
 
 
 PLAIN = st.recursive(
@@ -146,9 +158,12 @@ PLAIN = st.recursive(
 
 
 @given(PLAIN)
+@example("1e-3")
+@example({"12e45": [".5e1", "-1E+2", "1.e1", "1e5"]})
 def test_what_is_written_is_read_again(document: Any) -> None:
     text = dump_yaml(document)
-    assert parse_yaml(text, "x")[0] == document
+    read = parse_yaml(text, "x")[0]
+    assert read == document and repr(read) == repr(document)  # text as text
     assert yaml.safe_load(text) == document
     assert not any(character in text for character in "\x1b\x07\x9b\u202e\u2066")
 

@@ -38,6 +38,8 @@ _UNKNOWN_TAG = re.compile(r"constructor for the tag ('[^']*')")
 _LONGEST_NUMBER = 60  # characters; minutes as "1:30:00…" of any length are read as one number else
 # 017 is 15 and 1:30 is 90 in YAML 1.1, and text in YAML 1.2: who wrote it meant something else.
 _OTHER_BASES = re.compile(r"[-+]?(?:0[0-7_]+|[0-9][0-9_]*(?::[0-5]?[0-9])+(?:\.[0-9_]*)?)")
+# 1e-3 is a number in JSON and in YAML 1.2, and text in YAML 1.1. Not so many digits that a checksum could be one.
+_POWER_OF_TEN = re.compile(r"[-+]?(?:[0-9]{1,9}|[0-9]+\.[0-9]*|\.[0-9]+)[eE][-+]?[0-9]{1,3}\Z")
 _UTF16 = (b"\xff\xfe", b"\xfe\xff")
 _LONGEST_PROBLEM = 200
 
@@ -104,6 +106,14 @@ class _Loader(yaml.SafeLoader):
         except (ValueError, OverflowError):
             raise _RefusedYaml("an escape in quotes stands for no character", start_mark) from None
 
+    def scan_yaml_directive_number(self, start_mark: Any) -> int:
+        """Read half of the version in ``%YAML``; PyYAML lets a number through that ``int`` refuses."""
+        try:
+            number: int = super().scan_yaml_directive_number(start_mark)
+        except ValueError:
+            raise _RefusedYaml("the version of YAML is too long a number", start_mark) from None
+        return number
+
     def _open(self, node: yaml.Node) -> bool:
         """Whether an alias led to a list or mapping that is still being composed: only those have no end yet."""
         return isinstance(node, yaml.CollectionNode) and node.end_mark is None
@@ -151,6 +161,14 @@ class _Loader(yaml.SafeLoader):
                 else f"'{clipped(node.value)}' cannot be read as {_SAID.get(node.tag, 'what its tag says')}"
             )
             raise _RefusedYaml(said, node.start_mark) from None
+
+
+class _Dumper(yaml.SafeDumper):
+    """PyYAML's safe dumper, which puts text in quotes that :class:`_Loader` would read as a number."""
+
+
+for _kind in (_Loader, _Dumper):
+    _kind.add_implicit_resolver(f"{_PREFIX}float", _POWER_OF_TEN, list("-+.0123456789"))
 
 
 class _UnusableYaml(ValueError):
@@ -274,9 +292,9 @@ def check_texts(document: Any, where: str, error: type[AutoSelectionError] = Con
 
 def dump_yaml(document: Any, **options: Any) -> str:
     """A document as YAML in the order of its keys; what a terminal would obey is written as an escape."""
-    text: str = yaml.safe_dump(document, sort_keys=False, allow_unicode=True, **options)
+    text: str = yaml.dump(document, Dumper=_Dumper, sort_keys=False, allow_unicode=True, **options)
     if obeyed(text):
-        text = yaml.safe_dump(document, sort_keys=False, allow_unicode=False, **options)
+        text = yaml.dump(document, Dumper=_Dumper, sort_keys=False, allow_unicode=False, **options)
     return text
 
 
