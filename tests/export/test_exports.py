@@ -8,7 +8,14 @@ import numpy as np
 import pytest
 
 from autoselection.errors import ConfigError, PoolError
-from autoselection.export import DatasetCard, export_hf_dataset, export_messages, export_sharegpt, export_subset
+from autoselection.export import (
+    DatasetCard,
+    export_hf_dataset,
+    export_messages,
+    export_sharegpt,
+    export_subset,
+    export_target,
+)
 from autoselection.pool import IngestConfig, Pool, ingest
 
 CARD = DatasetCard(title="Subset", recipe={"version": 1, "steps": []})
@@ -143,6 +150,22 @@ def test_hugging_face_folder_is_read_back_by_ingest(pool: Pool, tmp_path: Path) 
 def test_empty_subset_is_a_valid_folder(pool: Pool, tmp_path: Path) -> None:
     assert export_hf_dataset(pool, [], tmp_path / "hf", CARD).rows == 0
     assert "0 of the 5 rows" in (tmp_path / "hf" / "README.md").read_text()
+
+
+@pytest.mark.parametrize("name", [".", "", "./", "..", "sub/.."])
+def test_a_folder_without_a_name_is_refused_before_anything_is_written(
+    name: str, pool: Pool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "empty" / "here").mkdir(parents=True)
+    monkeypatch.chdir(tmp_path / "empty" / "here")
+    for refused in (
+        lambda: export_hf_dataset(pool, [0], name, CARD),
+        lambda: export_subset(pool, [0], name, card=CARD),
+        lambda: export_target(name, "hf", overwrite=True),
+    ):
+        with pytest.raises(ConfigError, match="does not name the folder: give its name, such as subset"):
+            refused()
+    assert list((tmp_path / "empty" / "here").iterdir()) == []
 
 
 def test_used_folders_are_not_overwritten(pool: Pool, tmp_path: Path) -> None:

@@ -97,7 +97,9 @@ def export_target(
 
 
 def check_folder(directory: Path, overwrite: bool) -> None:
-    """Refuse a dataset folder that is in use, or to replace one that is no earlier export: ConfigError."""
+    """Refuse a dataset folder that is in use, that has no name, or to replace one that is no earlier export: ConfigError."""
+    if directory.name in ("", ".."):  # it could not be moved into place
+        raise ConfigError(f"{directory} does not name the folder: give its name, such as subset.")
     if directory.exists() and not directory.is_dir():
         raise ConfigError(f"{directory} is a file; give a folder to export to.")
     if not directory.is_dir() or not any(directory.iterdir()):
