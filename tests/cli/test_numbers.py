@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from typing import Any
+from pathlib import Path
+from typing import Any, cast
 
 import pytest
 import typer
 from command_line import Outcome
 
 from autoselection.cli import app
+from autoselection.errors import SignalError
+from autoselection.pool import Pool
+from autoselection.signals import train_sae
 
 
 def _options(command: Any, name: str = "") -> Iterator[tuple[str, Any]]:
@@ -35,6 +39,16 @@ def test_a_seed_is_not_below_0(name: str, option: Any) -> None:
 def test_a_wrong_seed_is_told_in_a_sentence(command: Callable[..., Outcome]) -> None:
     found = command("diagnose", "no-study", "--seed=-1")
     assert found.code == 2 and "Invalid value for '--seed'" in found.err
+
+
+@pytest.mark.parametrize("option", ["features", "k", "tokens", "batch-size", "context"])
+@pytest.mark.parametrize("number", [0, -3])
+def test_an_sae_is_not_trained_on_nothing(command: Callable[..., Outcome], option: str, number: int) -> None:
+    found = command("sae", "train", "no-pool", "--model", "m", "--out", "s", f"--{option}={number}")
+    assert found.code == 2 and f"Invalid value for '--{option}'" in found.err
+    name = {"features": "num_latents", "tokens": "max_tokens"}.get(option, option.replace("-", "_"))
+    with pytest.raises(SignalError, match=rf"{name} must be at least [12], not {number}\."):
+        train_sae(cast(Pool, None), "m", Path("s"), **{name: number})
 
 
 @pytest.mark.parametrize("price", ["inf", "nan", "1e300", "-1"])

@@ -100,9 +100,20 @@ def train_sae(
 
     Raises:
         MissingExtraError: sparsify is not installed.
-        SignalError: ``out`` holds a checkpoint, the pool has too few rows, or the training diverged.
+        SignalError: a number is too small, ``out`` holds a checkpoint, the pool has too few rows, or the training diverged.
     """
     started = time.monotonic()
+    # Of two tokens on, because the state of an attention sink is replaced by that of another token of its sequence.
+    for name, value, least in (
+        ("num_latents", num_latents, 1),
+        ("expansion_factor", expansion_factor, 1),
+        ("k", k, 1),
+        ("max_tokens", max_tokens, 1),
+        ("batch_size", batch_size, 1),
+        ("context", context, 2),
+    ):
+        if value is not None and value < least:
+            raise SignalError(f"Training an SAE: {name} must be at least {least}, not {value}.")
     out = Path(out)
     if (out / "sae.safetensors").exists() and not overwrite:
         raise SignalError(f"{out} already holds an SAE: name another folder, or pass --overwrite.")
