@@ -1,4 +1,4 @@
-"""``apply``: what it reads is never replaced, and its outputs appear together or not at all."""
+"""``apply`` and ``materialize``: what is read is never replaced, and outputs appear together or not at all."""
 
 from __future__ import annotations
 
@@ -99,6 +99,18 @@ def test_outputs_appear_together_or_not_at_all(
     assert told.code == 0 and len(Path("new/d.jsonl").read_text().splitlines()) == 30
     ingest([Path(out)], Path("q"))
     assert len(Pool.open(Path("q"))) == 30
+
+
+@pytest.mark.parametrize("failing", ["--dropped", "--lock", "--html", "--ids"])
+def test_outputs_of_materialize_appear_together_or_not_at_all(failing: str, raw: Path, command: Command) -> None:
+    Path("file").write_text("no folder")
+    outputs = {"--ids": "new/i.json", "--lock": "l.lock.yaml", "--dropped": "new/d.jsonl", "--html": "s.html"}
+    before = {path: path.read_bytes() for path in sorted(Path().rglob("*")) if path.is_file() and "p" not in path.parts}
+    asked = [word for entry in (outputs | {failing: "file/x.jsonl"}).items() for word in entry]
+    told = command("materialize", "recipe.yaml", "--pool", "p", *asked)
+    assert told.code == 5, told.err
+    after = {path: path.read_bytes() for path in sorted(Path().rglob("*")) if path.is_file() and "p" not in path.parts}
+    assert after == before and not Path("new").exists()
 
 
 @pytest.mark.parametrize("columns", [",", " , ", ""])

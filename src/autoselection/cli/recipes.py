@@ -149,10 +149,6 @@ def materialize(
     _check_not_read(outputs, places, None, [recipe, config, locked])
     found = run_named_recipe(recipe, places, _config(config), seed=seed, locked=locked)
     place, result, cache = found.place, found.result, found.cache
-    if ids is not None:
-        write_file(ids, json.dumps(place.pool.row_ids(result.rows)) + "\n")
-    if lock is not None:
-        found.lock().write(lock)
     document: dict[str, Any] = {
         "recipe": found.recipe.describe(),
         "rows": len(result.rows),
@@ -164,25 +160,30 @@ def materialize(
         "warnings": [*lineage_remarks(result.lineage), *found.remarks],
     }
     shown = dropped_examples(found.recipe, place.table, seed=found.seed, cache=cache) if why else ()
-    if dropped is not None:
-        rest = export_dropped(
-            place.pool,
-            found.recipe,
-            place.table,
-            dropped,
-            seed=found.seed,
-            overwrite=overwrite,
-            cache=cache,
-            with_why=why,
-        )
-        document["dropped"] = rest.to_dict()
     steps = (
         rows_by_step(found.recipe, place.table, seed=found.seed, cache=cache) if html is not None or not as_json else []
     )
-    if html is not None:
-        title = f"{found.name} on {place.name}"
-        view = view_selection(result, steps, place.table, place.pool, seed=found.seed, cache=cache)
-        write_selection_page(view, title, html)
+    with together():  # no output without the others
+        if ids is not None:
+            write_file(ids, json.dumps(place.pool.row_ids(result.rows)) + "\n")
+        if lock is not None:
+            found.lock().write(lock)
+        if dropped is not None:
+            rest = export_dropped(
+                place.pool,
+                found.recipe,
+                place.table,
+                dropped,
+                seed=found.seed,
+                overwrite=overwrite,
+                cache=cache,
+                with_why=why,
+            )
+            document["dropped"] = rest.to_dict()
+        if html is not None:
+            title = f"{found.name} on {place.name}"
+            view = view_selection(result, steps, place.table, place.pool, seed=found.seed, cache=cache)
+            write_selection_page(view, title, html)
     if as_json:
         emit({**document, **({"why": [each.to_dict() for each in shown]} if why else {})}, True, "")
     else:
