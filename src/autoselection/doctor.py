@@ -263,6 +263,8 @@ def _device() -> tuple[str, list[str]]:
         return f"cuda ({torch.cuda.device_count()} x {name}, {memory:.0f} GiB)", [
             f"bf16 is {'' if torch.cuda.is_bf16_supported(including_emulation=False) else 'not '}supported by {name}."
         ]
+    if torch.backends.mps.is_available():
+        return "mps", ["Model signals and training run on the GPU of this chip (mps)."]
     return "cpu", [
         "No GPU: model signals and training run on the CPU. A 135M-parameter model trains at 150-250 tokens/s on a core "
         "with bfloat16 arithmetic, so keep pools to thousands of rows and evaluations to tens of thousands of tokens."
