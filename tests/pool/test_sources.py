@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import itertools
 import json
+import os
 import random
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -199,3 +201,12 @@ def test_an_old_pool_that_was_read_otherwise_is_left_as_it_is_and_said(tmp_path:
     with pytest.raises(PoolError, match="already holds another pool"):
         ingest([path], tmp_path / "pool")
     assert ingest([path], tmp_path / "pool", overwrite=True).rows == 1
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="other systems have no such names")
+def test_a_file_whose_name_is_not_utf8_is_read(tmp_path: Path) -> None:
+    for name in (b"caf\xe9.jsonl", b"caf\xe8.jsonl"):
+        (tmp_path / os.fsdecode(name)).write_text(f'{{"prompt": "a", "response": "{name[3]}"}}\n')
+    report = ingest(sorted(tmp_path.glob("*.jsonl")), tmp_path / "pool")
+    assert (report.rows, report.skipped) == (2, 0)
+    assert report.pool.source_names == ("caf\\udce8", "caf\\udce9")

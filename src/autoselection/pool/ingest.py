@@ -341,7 +341,8 @@ def _with_sources(
     if base is None:  # a pool of other files says nothing about these
         known = {path: known[path] for path in paths if path in known}
     given = named_sources(paths, config.sources)
-    names = source_names(paths, known)
+    # Names of files may be no UTF-8, names of sources are.
+    names = [name.encode("utf-8", "backslashreplace").decode() for name in source_names(paths, known)]
     for place, one in enumerate(wanted):
         if one.rows is not None:
             names[place] = one.rows.source
