@@ -88,6 +88,13 @@ def test_nothing_is_overwritten(tmp_path: Path):
         ("operator", "truncate_samples", "There is a operator called 'truncate_samples' already"),
         ("signal", "ifd", "There is a signal called 'ifd' already"),
         ("signal", "n_tokens", "There is a signal called 'n_tokens' already"),
+        ("signal", "shard", "The class of 'shard' would be Shard, a name that the package uses"),
+        ("signal", "pool", "would be Pool, a name that the package uses"),
+        ("operator", "outcome", "would be Outcome, a name that the package uses"),
+        ("operator", "step", "would be Step, a name that the package uses"),
+        ("trainer", "trained", "would be Trained, a name that the package uses"),
+        ("trainer", "value_error", "would be ValueError, a name that the package uses"),
+        ("signal", "turns", "Every row has a column 'turns', which the signal would hide behind"),
         ("trainer", "trl", "There is a trainer called 'trl' already"),
     ],
 )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import builtins
 import keyword
 import re
 from importlib.resources import files
@@ -12,6 +13,7 @@ from typing import Literal, get_args
 from autoselection.errors import ConfigError
 from autoselection.evaluation.trainers.registry import TRAINERS
 from autoselection.files import whole_folder, write_text
+from autoselection.inspection.columns import BUILT_IN
 from autoselection.operators import default_registry as operator_registry
 from autoselection.signals.registry import default_registry as signal_registry
 from autoselection.wording import clipped
@@ -60,7 +62,7 @@ def write_plugin(kind: PluginKind, name: str, out: Path | None = None) -> Path:
         "name": name,
         "package": f"autoselection_{name}",
         "project": project,
-        "class_name": "".join(part.capitalize() for part in name.split("_")),
+        "class_name": _class_name(name),
         "requirement": "autoselection[train]" if kind == "trainer" else "autoselection",
     }
     words["usage"] = Template(_USAGE[kind]).substitute(words)
@@ -76,7 +78,7 @@ def check_name(kind: PluginKind, name: str) -> None:
     """See that something new may have a name.
 
     Raises:
-        ConfigError: it is no plain word, a word of Python's, or taken.
+        ConfigError: it is no plain word, a word of Python's, taken, or would hide what is called so or be hidden by it.
     """
     if not _NAME.fullmatch(name) or len(name) > _LONGEST:
         raise ConfigError(
@@ -85,8 +87,25 @@ def check_name(kind: PluginKind, name: str) -> None:
         )
     if keyword.iskeyword(name) or keyword.issoftkeyword(name):
         raise ConfigError(f"'{name}' is a word of Python's: choose another name.")
+    if _class_name(name) in {*_imported(kind), *dir(builtins)}:
+        raise ConfigError(
+            f"The class of '{name}' would be {_class_name(name)}, a name that the package uses: choose another name."
+        )
+    if kind == "signal" and name in BUILT_IN:
+        raise ConfigError(f"Every row has a column '{name}', which the signal would hide behind: choose another name.")
     if name in _taken(kind):
         raise ConfigError(f"There is {_a(kind)} called '{name}' already: choose another name.")
+
+
+def _class_name(name: str) -> str:
+    return "".join(part.capitalize() for part in name.split("_"))
+
+
+def _imported(kind: PluginKind) -> frozenset[str]:
+    """The names that the module of a plugin and its tests import."""
+    templates = files("autoselection.scaffold") / "templates" / kind
+    text = "".join(templates.joinpath(f"{name}.py.tmpl").read_text("utf-8") for name in ("module", "test"))
+    return frozenset(re.findall(r"\w+", " ".join(re.findall(r"^(?:from [\w.]+ )?import (.+)$", text, re.MULTILINE))))
 
 
 def _a(kind: PluginKind) -> str:
