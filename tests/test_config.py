@@ -20,6 +20,7 @@ from autoselection.export.llamafactory import name_problem
 from autoselection.language.chat.options import chat_template_text
 from autoselection.language.models import resolve_model
 from autoselection.pool import Pool
+from autoselection.pool.addresses import shown
 from autoselection.recipes import Recipe
 from autoselection.reproduce.checks import model_check, parameters_of
 from autoselection.schema import Configured
@@ -55,6 +56,22 @@ def test_paths_are_relative_to_the_file_and_hub_ids_stay(tmp_path: Path) -> None
     assert config.model.path == "base"
     (tmp_path / "base").mkdir()
     assert load_config(_write(tmp_path, GOOD)).model.path == str(tmp_path / "base")
+
+
+def test_the_way_up_from_a_link_is_that_of_the_system(tmp_path: Path) -> None:
+    (tmp_path / "far" / "away").mkdir(parents=True)
+    (tmp_path / "link").symlink_to("far/away")
+    for name in ("rows.jsonl", "dev.jsonl", "base"):
+        (tmp_path / "far" / name).write_text("")
+    document = {
+        "pool": {"files": ["link/../rows.jsonl", "far/away/../rows.jsonl"]},
+        "model": {"path": "link/../base"},
+        "tasks": [{"name": "addition", "dev": "./link/../dev.jsonl"}],
+    }
+    config = load_config(_write(tmp_path, document))
+    for found in (*config.pool.files, config.tasks[0].dev, config.model.path):
+        assert found is not None and Path(found).is_absolute() and Path(found).is_file()
+    assert config.pool.files[1] == tmp_path / "far" / "rows.jsonl"
 
 
 def test_a_file_in_utf16_is_the_same_configuration(tmp_path: Path) -> None:
@@ -129,11 +146,43 @@ def test_unknown_keys_are_refused_with_line_and_suggestion(tmp_path: Path) -> No
     "section", [{"search": {"llm": "URL"}}, {"evaluation": {"engine": "openai", "endpoint": "URL"}}]
 )
 def test_a_password_in_an_address_is_not_repeated(tmp_path: Path, section: dict[str, Any]) -> None:
-    text = yaml.safe_dump({**GOOD, **section}).replace("URL", "{base_url: 'http://me:hunter2pass@host/v1'}")
-    (tmp_path / "study.yaml").write_text(text)
-    with pytest.raises(ConfigError, match="leave user, password and query out of the address") as caught:
-        load_config(tmp_path / "study.yaml")
-    assert "hunter2" not in str(caught.value)
+    for address in ("http://me:hunter2pass@host/v1", "ftp://me:hunter2pass@host", "http://me:hunter2pass@ho st/v1"):
+        text = yaml.safe_dump({**GOOD, **section}).replace("URL", f"{{base_url: '{address}'}}")
+        (tmp_path / "study.yaml").write_text(text)
+        with pytest.raises(ConfigError, match="leave user, password and query out of the address") as caught:
+            load_config(tmp_path / "study.yaml")
+        assert "hunter2" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        "search.llm.base_url=https://me:hunter2pass@host",
+        "search.llm.api_key=hunter2pass",
+        "search.llm.api_key.x.y=hunter2pass",
+        "search.llm={api_key: hunter2pass}",
+        "tasks.9=hunter2pass",
+        "version.x=hunter2pass",
+        "search..x=hunter2pass",
+        "=hunter2pass",
+        "pool={files: ['s3://me:hunter2pass@b/a.jsonl']}",
+        "pool={files: 's3://me:hunter2pass@b/a.jsonl'}",
+        "pool={path: 's3://me:hunter2@pass@b/a.jsonl'}",
+    ],
+)
+def test_a_secret_from_the_command_line_is_not_repeated(tmp_path: Path, given: str) -> None:
+    path = _write(tmp_path, {**GOOD, "version": 1})
+    with pytest.raises(ConfigError, match=rf"^--set {re.escape(given.partition('=')[0])}: ") as caught:
+        load_config(path, [given])
+    assert "hunter2" not in str(caught.value) and "pass@" not in str(caught.value)
+
+
+def test_users_and_passwords_of_raw_files_are_not_stored(tmp_path: Path) -> None:
+    for address in ("s3://me:hunter2pass@b/a.jsonl", "https://hunter2@host/*.jsonl"):
+        message = _refused(tmp_path, {**GOOD, "pool": {"files": ["rows.jsonl", address]}})
+        assert "pool.files.1: leave user and password out of the address" in message and "hunter2" not in message
+    kept = load_config(_write(tmp_path, {**GOOD, "pool": {"files": ["s3://b/a@b.jsonl", "org/name@main"]}}))
+    assert [shown(file) for file in kept.pool.files] == ["s3://b/a@b.jsonl", "hf://datasets/org/name@main"]
 
 
 def test_a_key_that_is_a_number_is_unknown_at_its_line(tmp_path: Path) -> None:
@@ -200,12 +249,12 @@ def test_a_value_from_the_command_line_is_named_as_it_was_given(tmp_path: Path) 
     ):
         with pytest.raises(ConfigError) as refused:
             load_config(path, ["name=other", given])
-        assert str(refused.value) == f"--set {given}: {said}"
+        assert str(refused.value) == f"--set {given.partition('=')[0]}: {said}"
     with pytest.raises(ConfigError) as refused:
         load_config(path, ["executor={wokers: 2}", "executor.wrkers=3", "signals.options.lm.rank=3"])
     assert [line.partition(": ")[0] for line in str(refused.value).splitlines()] == [
-        "--set signals.options.lm.rank=3",
-        "--set executor={wokers",
+        "--set signals.options.lm.rank",
+        "--set executor",
     ]
     with pytest.raises(ConfigError, match=r"study\.yaml:\d+: search\.evaluations"):  # what is the file's keeps its line
         load_config(_write(tmp_path, {**GOOD, "search": {"evaluations": "zero"}}), ["search.seed=3"])

@@ -7,10 +7,10 @@ import os
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Literal, TypeVar, get_args
+from typing import Annotated, Any, Literal, TypeVar, get_args
 
 import yaml
-from pydantic import BaseModel, Field, GetJsonSchemaHandler, model_validator
+from pydantic import AfterValidator, BaseModel, Field, GetJsonSchemaHandler, model_validator
 from pydantic.json_schema import JsonSchemaValue
 from pydantic_core import CoreSchema
 
@@ -23,9 +23,9 @@ from autoselection.export.llamafactory import name_problem
 from autoselection.language.chat.options import DATE, ChatOptions, ControlText
 from autoselection.operators import default_registry
 from autoselection.pool import IngestConfig
-from autoselection.pool.addresses import absolute_place
+from autoselection.pool.addresses import absolute_place, has_login
 from autoselection.recipes import is_ready_name
-from autoselection.schema import Seeds, StrictModel
+from autoselection.schema import HoldsSecret, Seeds, StrictModel
 from autoselection.search import SearchConfig
 from autoselection.search.config import LowerModelConfig
 from autoselection.search.pareto import NO_TASKS
@@ -39,11 +39,24 @@ from autoselection.wording import clipped, kind_of, suggestion
 SCHEMA_VERSION = 1
 
 
+def _without_login(path: Path) -> Path:
+    if has_login(path):
+        raise HoldsSecret(
+            "leave user and password out of the address, because configurations are shown and stored; the package that reads it "
+            "has settings of its own for them"
+        )
+    return path
+
+
+#: A path or address that is written down.
+StoredPlace = Annotated[Path, AfterValidator(_without_login)]
+
+
 class PoolConfig(StrictModel):
     """Where the pool comes from: a directory made by ``autoselection ingest``, or raw files."""
 
-    path: Path | None = Field(None, description="Pool directory made by 'autoselection ingest'.")
-    files: tuple[Path, ...] = Field(
+    path: StoredPlace | None = Field(None, description="Pool directory made by 'autoselection ingest'.")
+    files: tuple[StoredPlace, ...] = Field(
         (),
         description="Raw files (JSONL, CSV, Parquet, …), patterns, addresses (s3://…) or data sets of the hub (org/name), read once "
         "into the study's own pool directory.",
@@ -346,7 +359,7 @@ def read_document(path: Path, overrides: Sequence[str] = ()) -> tuple[dict[str, 
         raise ConfigError(f"{path}: expected keys and values, found {kind_of(document)}.")
     for override in overrides:
         _apply_override(document, override)
-        mark_override(tree, override.partition("=")[0].split("."), f"--set {clipped(override)}")
+        mark_override(tree, override.partition("=")[0].split("."), f"--set {_key_of(override)}")
     return document, tree
 
 
@@ -379,19 +392,24 @@ def parse_config(document: Mapping[str, Any], base: Path) -> StudyConfig:
 def _apply_override(document: dict[str, Any], override: str) -> None:
     key, separator, value = override.partition("=")
     if not separator or not key:
-        raise ConfigError(f"--set {clipped(override)}: expected key=value, for example search.evaluations=10.")
-    parsed, _ = parse_yaml(value, f"--set {clipped(key)}")
+        raise ConfigError(f"--set {_key_of(override)}: expected key=value, for example search.evaluations=10.")
+    parsed, _ = parse_yaml(value, f"--set {_key_of(override)}")
     *parents, last = key.split(".")
     if len(parents) >= MAX_DEPTH or not all(key.split(".")):
-        raise ConfigError(f"--set {clipped(override)}: '{clipped(key)}' is no key; write it as search.evaluations.")
+        raise ConfigError(f"--set {_key_of(override)}: this is no key; write it as search.evaluations.")
     node: Any = document
     for parent in parents:
         if isinstance(node, dict) and node.get(parent) is None:  # an absent section, or one with nothing in it
             node[parent] = {}
         node = node[_place(override, node, parent)]
         if not isinstance(node, (dict, list)):
-            raise ConfigError(f"--set {clipped(override)}: '{clipped(parent)}' is not a section.")
+            raise ConfigError(f"--set {_key_of(override)}: '{clipped(parent)}' is not a section.")
     node[_place(override, node, last)] = parsed
+
+
+def _key_of(override: str) -> str:
+    """What of an override messages repeat: its value may hold a key or a password."""
+    return clipped(override.partition("=")[0])
 
 
 def _place(override: str, node: dict[str, Any] | list[Any], word: str) -> Any:
@@ -400,7 +418,7 @@ def _place(override: str, node: dict[str, Any] | list[Any], word: str) -> Any:
         return word
     if not (word.isascii() and word.isdigit() and len(word) < 10) or int(word) >= len(node):
         raise ConfigError(
-            f"--set {clipped(override)}: '{clipped(word)}' is not an index of the list (it has {len(node)} entries, "
+            f"--set {_key_of(override)}: '{clipped(word)}' is not an index of the list (it has {len(node)} entries, "
             "counted from 0)."
         )
     return int(word)
@@ -433,14 +451,20 @@ def absolute(config: Model, base: Path) -> Model:
 def _local(value: str, base: Path, key: str) -> str:
     local = base / expanded(value)
     try:
-        return os.path.normpath(local) if local.exists() or value.startswith((".", "~")) else value
+        return str(_tidied(local)) if local.exists() or value.startswith((".", "~")) else value
     except OSError as error:  # a name that no file can have, or a folder that may not be looked into
         raise ConfigError(f"{key}: '{clipped(value)}' cannot be a path here ({error.strerror}).") from error
 
 
+def _tidied(path: Path) -> Path:
+    """A path without ``.`` and ``..``, unless a folder before ``..`` is a link: the way up from there is another one."""
+    shorter = os.path.normpath(path)
+    return Path(shorter) if os.path.realpath(shorter) == os.path.realpath(path) else path
+
+
 def _absolute_value(value: Any, base: Path) -> Any:
     if isinstance(value, Path):
-        return Path(os.path.normpath(base / expanded(value)))
+        return _tidied(base / expanded(value))
     if isinstance(value, BaseModel):
         return absolute(value, base)
     if isinstance(value, tuple) and value:

@@ -13,9 +13,10 @@ from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 from pydantic_core import PydanticUndefined
 
-from autoselection.config import StudyConfig
+from autoselection.config import StudyConfig, load_config
 from autoselection.documents import dump_yaml
 from autoselection.errors import ConfigError
+from autoselection.pool.addresses import absolute_place, has_login, matching, shown
 from autoselection.pool.destination import is_pool
 from autoselection.schema import Configured
 from autoselection.signals.config import OWN_KEYS
@@ -61,23 +62,26 @@ def draft(
 
     Args:
         folder: where the configuration will lie; its paths are relative to that.
-        pool: a pool folder, or raw files.
+        pool: a pool folder, a study (its pool is meant), or raw files: paths, patterns, addresses, data sets of the hub.
         model: a folder, or a hub id.
         tasks: folders that ``autoselection benchmark`` made.
         keys: as of :func:`commented_yaml`.
 
     Raises:
-        ConfigError: something named is not there, or no such folder.
+        ConfigError: something named is not there, is no such folder, or cannot stand in a configuration.
+        PoolError: a pattern matches no file.
     """
 
     def place(path: Path) -> str:
-        return os.path.relpath(path, folder)
+        return _from_folder(path, folder)
 
-    for path in pool:
-        if not path.exists():
-            raise ConfigError(f"--pool {path}: there is no such pool and no such file.")
-    made = len(pool) == 1 and is_pool(pool[0])
-    rows = {"path": place(pool[0])} if made else {"files": [place(path) for path in pool] or ["pool.jsonl"]}
+    pool = [_pool_of_study(path) for path in pool]
+    made = any(map(is_pool, pool))
+    if made and len(pool) > 1:
+        raise ConfigError(
+            f"--pool {next(filter(is_pool, pool))}: a study has one pool, so name it alone; only raw files go together."
+        )
+    rows = {"path": place(pool[0])} if made else {"files": [_rows(path, place) for path in pool] or ["pool.jsonl"]}
     base = place(Path(model)) if model and Path(model).exists() else model or "models/base"
     values = {
         "pool": rows,
@@ -89,6 +93,42 @@ def draft(
     if made and keys is not None:
         keys = ["pool.path" if key == "pool.files" else key for key in keys]
     return commented_yaml(values, keys)
+
+
+def _pool_of_study(path: Path) -> Path:
+    """The pool of a study; what is no study, as it is."""
+    if not (path / "journal.jsonl").is_file():
+        return path
+    own = path / "pool"
+    return own if is_pool(own) else load_config(path / "config.yaml").pool.path or own
+
+
+def _rows(path: Path, place: Callable[[Path], str]) -> str:
+    """An entry of ``pool.files``."""
+    if has_login(path):
+        raise ConfigError(
+            f"--pool {shown(path)}: leave user and password out of the address, because configurations are shown and stored."
+        )
+    elsewhere = absolute_place(path, Path())
+    if elsewhere is not None:
+        return shown(elsewhere)
+    if not path.exists() and matching(path) == [path]:
+        raise ConfigError(f"--pool {path}: there is no such pool and no such file.")
+    return place(path)
+
+
+def _from_folder(path: Path, folder: Path) -> str:
+    """How a path is written in a configuration that lies in ``folder``: through the links that were named, if that leads there."""
+    here = os.path.realpath(folder)
+    way = os.path.relpath(path, here)
+    if os.path.realpath(Path(here, way)) != os.path.realpath(path):
+        way = os.path.relpath(os.path.realpath(path), here)
+    try:
+        way.encode()
+    except UnicodeEncodeError:
+        name = os.fsencode(path).decode("utf-8", "replace")
+        raise ConfigError(f"{name}: the name is not UTF-8, as a configuration is: rename the file or folder.") from None
+    return way
 
 
 def _task(folder: Path, place: Callable[[Path], str]) -> dict[str, str]:

@@ -81,6 +81,8 @@ def checked_address(address: str) -> str:
     Raises:
         ValueError: it is none, or holds what must not be written down: configurations and messages repeat it.
     """
+    if set("@?#") & set(address):  # whatever else is wrong with it: messages repeat what is refused for another reason
+        raise HoldsSecret("leave user, password and query out of the address; a key comes from api_key_env")
     parts = urlsplit(address)
     if parts.scheme not in ("http", "https") or not parts.hostname or not address.isprintable() or " " in address:
         raise ValueError("give a full address, such as http://localhost:8000/v1")
@@ -88,8 +90,6 @@ def checked_address(address: str) -> str:
         parts.port  # noqa: B018 - raises
     except ValueError:
         raise ValueError("the port in the address is no number from 0 to 65535") from None
-    if parts.username or parts.password or parts.query or parts.fragment:
-        raise HoldsSecret("leave user, password and query out of the address; a key comes from api_key_env")
     return address.rstrip("/")
 
 

@@ -11,7 +11,7 @@ from pydantic_core import ErrorDetails
 
 from autoselection.errors import ConfigError
 from autoselection.schema import UNKNOWN_NAME, Configured, HoldsSecret
-from autoselection.wording import clipped, ended, kind_of, suggestion
+from autoselection.wording import clipped, ended, kind_of, suggestion, without_login
 
 Model = TypeVar("Model", bound=BaseModel)
 
@@ -115,7 +115,11 @@ def _sentence(model: type[BaseModel], detail: ErrorDetails, where: str, tree: ya
         return f"{place}: {field}: {detail['msg']}"
     if detail["type"] == "missing":
         return f"{place}: key '{field}' is missing ({_description(model, location)})"
-    shown = f" (got {clipped(repr(detail['input']))})" if isinstance(detail["input"], (str, int, float, bool)) else ""
+    shown = (
+        f" (got {clipped(without_login(repr(detail['input'])))})"
+        if isinstance(detail["input"], (str, int, float, bool))
+        else ""
+    )
     if isinstance(detail.get("ctx", {}).get("error"), HoldsSecret):
         shown = ""
     elif detail["type"].endswith("_type") and not shown:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from bisect import bisect_left
 from collections.abc import Iterable
 from difflib import get_close_matches
@@ -12,11 +13,17 @@ from autoselection.errors import ConfigError
 #: Of the names of one kind: those that a wrong one is compared with, those that are listed, and how long the one is shown
 #: that may be meant.
 _COMPARED, _LISTED, _LONGEST = 2000, 40, 200
+_LOGIN = re.compile(r"(?<=://)[^/\n]*@")
 
 
 def clipped(text: str, length: int = 80) -> str:
     """The beginning of a text, for messages."""
     return text if len(text) <= length else text[: length - 1] + "…"
+
+
+def without_login(text: str) -> str:
+    """A text without the users and passwords of addresses in it."""
+    return _LOGIN.sub("", text)
 
 
 def duration(seconds: float) -> str:

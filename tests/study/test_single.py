@@ -57,3 +57,4 @@ def test_an_unknown_id_is_told_with_the_users_own_files(
     with pytest.raises(PoolError, match=r"ids\.txt: 1 of 1 ids .*pool\.jsonl\), the first is 'nobody'") as told:
         single.evaluate_subset(config, tmp_path / "ids.txt", "dev", 0)
     assert "autoselection-" not in str(told.value) and not jobs
+    assert "'autoselection materialize RECIPE --pool POOL --ids FILE' gives" in str(told.value)

@@ -46,7 +46,7 @@ def init(
     path: Annotated[Path, typer.Argument(help="Configuration file to write.")] = Path("autoselection.yaml"),
     pool: Annotated[
         Optional[list[Path]],  # noqa: UP045
-        typer.Option("--pool", help="Pool folder, or a raw file (repeat it for several)."),
+        typer.Option("--pool", help="Pool folder, study, or a raw file (repeat it for several)."),
     ] = None,
     model: Annotated[Optional[str], typer.Option("--model", help="Base model folder or hub id.")] = None,  # noqa: UP045
     tasks: Annotated[
@@ -63,7 +63,7 @@ def init(
 
     if path.exists() and not overwrite:
         raise ConfigError(f"{path} exists: name another file, or replace it with --overwrite.")
-    text = draft(path.parent, pool or (), model, tasks or (), None if full else MAIN_KEYS)
+    text = draft(path.resolve().parent, pool or (), model, tasks or (), None if full else MAIN_KEYS)
     files.write_text(path, text)
     open_keys = [name for name, given in (("pool", pool), ("model", model), ("tasks", tasks)) if not given]
     fill = f"Fill in {' and '.join(', '.join(open_keys).rsplit(', ', 1))}, then run" if open_keys else "Now run"

@@ -19,6 +19,7 @@ from autoselection.pool.columnar import BATCH_ROWS, ColumnarRows
 from autoselection.pool.memory import MemoryRows
 from autoselection.pool.readers import choose_split
 from autoselection.pool.suffixes import COMPRESSIONS, CONTAINERS
+from autoselection.wording import without_login
 
 _ADDRESS = re.compile(r"(?P<scheme>[a-z][a-z0-9+.-]+):/+(?P<rest>.*)", re.DOTALL)
 #: A data set of the hub: owner, name, and if need be a configuration of it and a revision.
@@ -40,7 +41,13 @@ def address_of(path: Path | str) -> str | None:
 def shown(path: Path | str) -> str:
     """A path as the user wrote it: an address with its strokes, and without user and password."""
     address = address_of(path)
-    return str(path) if address is None else re.sub(r"(?<=://)[^/@]*@", "", address)
+    return str(path) if address is None else without_login(address)
+
+
+def has_login(path: Path | str) -> bool:
+    """Whether a path is an address with a user or a password."""
+    address = address_of(path)
+    return address is not None and without_login(address) != address
 
 
 def hub_name(path: Path | str) -> re.Match[str] | None:
@@ -88,7 +95,7 @@ def matching(path: Path) -> list[Path]:
 
 def _with_host(found: str, asked: str) -> str:
     """A file as the file system names it, with the user and password that were given."""
-    login = re.match(r"[^:]+://([^/@]*@)", asked)
+    login = re.match(r"[^:]+://([^/]*@)", asked)
     return found if login is None or "@" in found else found.replace("://", f"://{login[1]}", 1)
 
 
@@ -125,7 +132,7 @@ def _reading(address: str) -> Iterator[None]:
 def _unread(address: str, error: Exception) -> PoolError:
     if isinstance(error, FileNotFoundError):
         return PoolError(f"There is no {shown(address)}.")
-    login = re.match(r"[^:]+://([^/@]*)@", address)
+    login = re.match(r"[^:]+://([^/]*)@", address)
     reason = " ".join(str(error).split()) or type(error).__name__
     for word in login[1].split(":") if login else ():
         reason = reason.replace(word, "***") if len(word) > 2 else reason

@@ -16,6 +16,7 @@ from autoselection.errors import ConfigError, PoolError
 from autoselection.evaluation import EvaluationResult
 from autoselection.ledger import Wanted, evaluate_here
 from autoselection.pool import Pool
+from autoselection.pool.addresses import shown
 from autoselection.study.prepare import scratch_pool
 from autoselection.tasks import Split
 from autoselection.wording import clipped
@@ -77,10 +78,10 @@ def _rows_of(ids: Sequence[str], pool: Pool, subset: Path, config: StudyConfig) 
     known = set(pool.ids.to_pylist())
     unknown = [name for name in ids if name not in known]
     if unknown:
-        place = config.pool.path or ", ".join(map(str, config.pool.files))
+        place = config.pool.path or ", ".join(map(shown, config.pool.files))
         raise PoolError(
             f"{subset}: {len(unknown):,} of {len(ids):,} ids are of no row of the pool ({place}), the first is "
-            f"{clipped(unknown[0])!r}: name rows by the ids that 'autoselection apply --ids' or a study's ids.json gives."
+            f"{clipped(unknown[0])!r}: name rows by the ids that a study's ids.json or 'autoselection materialize RECIPE --pool POOL --ids FILE' gives."
         )
     return pool.row_of(ids)
 
