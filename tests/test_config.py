@@ -288,6 +288,10 @@ def test_the_commented_template_is_the_schema_and_loads(tmp_path: Path) -> None:
     ("override", "message"),
     [
         ("sae={path: x}", r"sae: expected a path, found keys and values\."),
+        ("sae=''", r"sae: a path cannot be empty \(got ''\)\."),
+        ("pool.files=['']", r"pool\.files: a path cannot be empty"),
+        ("tasks.0.dev=''", r"tasks\.0\.dev: a path cannot be empty \(got ''\)\."),
+        ("model.path=''", r"model\.path: expected text of at least 1 character\(s\) \(got ''\)\."),
         ("tasks=[]", r"tasks: expected at least 1 in the list, found 0\."),
         ("final.seeds=[]", r"final\.seeds: expected at least 1 in the list, found 0\."),
         ("search=[]", r"search: expected keys and values, found a list\."),

@@ -89,7 +89,9 @@ class PoolConfig(StrictModel):
 class ModelConfig(StrictModel):
     """The base model."""
 
-    path: str = Field(description="Folder of a Hugging Face causal language model (safetensors), or a hub id.")
+    path: str = Field(
+        min_length=1, description="Folder of a Hugging Face causal language model (safetensors), or a hub id."
+    )
     chat_template: str | None = Field(
         None,
         description="Named template (chatml, plain, or one of the model's own: default, tool_use, rag, …) or Jinja file; "

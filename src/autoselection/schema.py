@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from functools import lru_cache
+from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal, get_args, get_origin
 
 from pydantic import (
@@ -46,6 +47,20 @@ class StrictModel(BaseModel):
             details = [InitErrorDetails(type=wanted, loc=place, input=value) for place, value in places]
             raise ValidationError.from_exception_data(cls.__name__, details)
         return given
+
+    @field_validator("*", mode="before")
+    @classmethod
+    def _a_path_is_not_empty(cls, given: Any, info: ValidationInfo) -> Any:
+        """An empty text, as of a variable that is not set, would be the folder that the file lies in."""
+        texts = given if isinstance(given, (list, tuple)) else (given,)
+        if any(isinstance(text, str) and not text for text in texts) and _holds_paths(cls, info.field_name or ""):
+            raise ValueError("a path cannot be empty")
+        return given
+
+
+@lru_cache(maxsize=4096)
+def _holds_paths(model: type[BaseModel], field: str) -> bool:
+    return field in model.model_fields and Path in _kinds(model.model_fields[field].annotation)
 
 
 @lru_cache(maxsize=4096)
