@@ -191,7 +191,7 @@ def test_doctor_counts_the_turns_that_the_signals_read(fresh, tmp_path, turns, l
     [
         (
             "search.operators=[ifd_filtr]",
-            r"--set search\.operators=\[ifd_filtr\]: search\.operators: unknown operator 'ifd_filtr'.*'ifd_filter'",
+            r"--set search\.operators: search\.operators: unknown operator 'ifd_filtr'.*'ifd_filter'",
         ),
         ("search.also=[sampel]", r"search\.also: unknown operator 'sampel'.*'sample'"),
         ("search.without=[ifd]", r"search\.without: unknown operator 'ifd'"),
