@@ -114,6 +114,8 @@ def test_a_tilde_before_no_user_is_part_of_a_name(tmp_path: Path, key: str, valu
 def test_a_name_that_is_too_long_for_the_system_is_refused(tmp_path: Path, key: str, value: Any) -> None:
     with pytest.raises(ConfigError, match=r"(path|chat_template|model|models): 'xxx.*…' cannot be a path here"):
         parse_config({**GOOD, key: value}, tmp_path)
+    where = r"study\.yaml:\d+: (model|signals|search\.fidelity\.models\.0)\.\w+(\.1)?: 'xxx.*…' cannot be a path here"
+    assert re.search(where, _refused(tmp_path, {**GOOD, key: value}))
 
 
 def test_a_file_that_begins_with_a_tilde_is_found(tmp_path: Path) -> None:

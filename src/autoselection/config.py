@@ -327,8 +327,9 @@ def load_config(path: Path, overrides: Sequence[str] = (), paths: Mapping[str, s
     config = validate(StudyConfig, document, str(path), tree)
     wrong = operator_problems(config.search, default_registry())
     _refuse(((("search", *key), why) for key, why in wrong), path, tree)
-    _refuse((*floor_problems(config), *pareto_problems(config)), path, tree)
-    return absolute(config, path.resolve().parent)
+    base = path.resolve().parent
+    _refuse((*floor_problems(config), *pareto_problems(config), *_place_problems(config, base)), path, tree)
+    return absolute(config, base)
 
 
 def floor_problems(config: StudyConfig) -> Iterator[tuple[tuple[int | str, ...], str]]:
@@ -448,6 +449,23 @@ def absolute(config: Model, base: Path) -> Model:
         if changed is not value:
             changes[name] = changed
     return config.model_copy(update=changes) if changes else config
+
+
+def _place_problems(
+    config: BaseModel, base: Path, place: tuple[int | str, ...] = ()
+) -> Iterator[tuple[tuple[int | str, ...], str]]:
+    """Names of models and templates that can be neither looked for as a path nor meant as a name, with why."""
+    for name, value in config:
+        entries = value if isinstance(value, tuple) else (value,)
+        for number, entry in enumerate(entries):
+            here = (*place, name) if entries is not value else (*place, name, number)
+            if isinstance(entry, BaseModel):
+                yield from _place_problems(entry, base, here)
+            elif isinstance(entry, str) and name in _LOCAL_OR_NAMED.get(type(config), ()):
+                try:
+                    _local(entry, base, name)
+                except ConfigError as error:
+                    yield here, str(error).removeprefix(f"{name}: ")
 
 
 def _local(value: str, base: Path, key: str) -> str:
