@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from autoselection.config import load_config
-from autoselection.errors import PoolError
+from autoselection.errors import ConfigError, PoolError
 from autoselection.evaluation import EvaluationJob, EvaluationResult
 from autoselection.pool import Pool
 from autoselection.study import single
@@ -58,3 +58,17 @@ def test_an_unknown_id_is_told_with_the_users_own_files(
         single.evaluate_subset(config, tmp_path / "ids.txt", "dev", 0)
     assert "autoselection-" not in str(told.value) and not jobs
     assert "'autoselection materialize RECIPE --pool POOL --ids FILE' gives" in str(told.value)
+
+
+def test_a_folder_with_other_things_of_the_user_is_not_worked_in(
+    study_config: Path, scored_pool: Path, tmp_path: Path, jobs: list[EvaluationJob]
+) -> None:
+    (tmp_path / "ids.json").write_text(json.dumps(list(Pool.open(scored_pool).row_ids([1, 2]))))
+    (tmp_path / "adapter").mkdir()
+    config = load_config(study_config)
+    with pytest.raises(ConfigError, match=r"holds adapter/, which no evaluation wrote .*choose another --work-dir"):
+        single.evaluate_subset(config, tmp_path / "ids.json", "dev", 0, tmp_path)
+    assert not jobs
+    (tmp_path / "activity.json").touch()  # an evaluation's that was killed
+    single.evaluate_subset(config, tmp_path / "ids.json", "dev", 0, tmp_path)
+    assert [job.work_dir for job in jobs] == [tmp_path]

@@ -89,7 +89,8 @@ def in_tensorboard(place: Path) -> dict[str, Found]:
     from tensorboard.plugins.hparams import metadata, plugin_data_pb2
 
     found: dict[str, Found] = {}
-    for folder in sorted((place / "tb").iterdir()):
+    (own,) = (place / "tb").iterdir()
+    for folder in sorted(own.iterdir()):
         events = EventAccumulator(str(folder))
         events.Reload()
         numbers = {tag: events.Scalars(tag)[-1].value for tag in events.Tags()["scalars"]}
@@ -241,6 +242,34 @@ def test_a_study_and_each_of_its_trials_are_runs(name: str, study: Study, place:
     assert told.numbers[f"test/winner _{best.id}_/score"] == pytest.approx(winner.score, rel=1e-5)
     if name != "tensorboard":  # there, one folder holds them all
         assert run.grouped
+
+
+@has("tensorboard")
+def test_tensorboard_removes_nothing_but_its_own_events(study: Study, place: Path) -> None:
+    mine = place / "t001"
+    mine.mkdir()
+    (mine / "weights").write_text("precious")
+    config = TrackingConfig(to="tensorboard", uri=str(place))  # where the study itself lies, in study/
+    before = sorted(study.path.rglob("*"))
+    track_study(study, config)
+    assert [path for path in before if not path.exists()] == [] and (mine / "weights").read_text() == "precious"
+    (first,) = place.glob("small-*")
+
+    events = read_events(study.path / "journal.jsonl")
+    events[0]["time"] += 1.0  # another study
+    other = Path(shutil.copytree(study.path, place / "other"))
+    write_unchecked(other / "journal.jsonl", events)
+    (other / "tracking.json").unlink()
+    track_study(Study(other), config)
+    folders = sorted(place.glob("small-*"))
+    runs = sorted([*(trial.id for trial in study.all_trials()), "study"])
+    assert len(folders) == 2 and all(sorted(run.name for run in own.iterdir()) == runs for own in folders)
+
+    (first / "t002" / "notes.txt").write_text("mine")
+    (study.path / "tracking.json").unlink()
+    with pytest.raises(StudyError, match=r"t002 holds notes\.txt, which is no event file: move it away"):
+        track_study(study, config)
+    assert (first / "t002" / "notes.txt").read_text() == "mine"
 
 
 def test_of_many_sources_the_same_few_are_sent_of_every_trial(study: Study, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from autoselection.activity import FILE as ACTIVITY
 from autoselection.config import StudyConfig
 from autoselection.errors import ConfigError, PoolError
 from autoselection.evaluation import EvaluationResult
@@ -20,6 +21,9 @@ from autoselection.pool.addresses import shown
 from autoselection.study.prepare import scratch_pool
 from autoselection.tasks import Split
 from autoselection.wording import clipped
+
+#: Folders that an evaluation writes anew, or removes, in the one that it works in.
+_MADE = ("adapter", "llamafactory", "model")
 
 
 def read_ids(path: Path) -> list[str]:
@@ -92,9 +96,11 @@ def evaluate_subset(
     """Train the configured model on the rows of ``subset`` (in that order) and score it on ``split``.
 
     Raises:
-        ConfigError: the subset file or a task file is wrong.
+        ConfigError: the subset file or a task file is wrong, or ``work_dir`` holds what would be overwritten.
         PoolError: an id is not in the pool.
     """
+    if work_dir is not None:
+        _check_work_dir(work_dir)
     ids = read_ids(subset)
     with tempfile.TemporaryDirectory(prefix="autoselection-") as scratch:
         folder = Path(scratch)
@@ -102,3 +108,16 @@ def evaluate_subset(
         rows = _rows_of(ids, pool, subset, config)
         wanted = Wanted(rows, seed, "test" if split == "test" else "dev", name=subset.name)
         return evaluate_here(config, pool.path, wanted, work_dir or folder / "work")
+
+
+def _check_work_dir(folder: Path) -> None:
+    """Refuse a folder that holds others' things by names of an evaluation's own; an earlier evaluation's may be written over.
+
+    Raises:
+        ConfigError: it does.
+    """
+    found = [name for name in _MADE if (folder / name).exists()]
+    if found and not (folder / ACTIVITY).exists():
+        raise ConfigError(
+            f"{folder} holds {found[0]}/, which no evaluation wrote and this one would write over: choose another --work-dir."
+        )

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -13,23 +12,34 @@ from autoselection.config import TrackingConfig
 from autoselection.study.tracked import STUDY
 from autoselection.system import expanded
 from autoselection.tracking.runs import Run
-from autoselection.tracking.trackers.base import plain_names
+from autoselection.tracking.trackers.base import TrackerError, plain_names
+
+#: Longest part of a study's name in that of its folder (characters).
+_NAME = 60
 
 
 def open_runs(config: TrackingConfig, folder: Path, key: str) -> TensorboardRuns:
     """Its runs in the folder ``config.uri``, ``tensorboard/`` of the study's folder by default."""
-    return TensorboardRuns(folder / expanded(config.uri or "tensorboard"))
+    return TensorboardRuns(folder / expanded(config.uri or "tensorboard"), key)
 
 
 class TensorboardRuns:
-    """See :class:`~autoselection.tracking.trackers.base.Tracker`. A run that is sent again is written anew."""
+    """See :class:`~autoselection.tracking.trackers.base.Tracker`. A run that is sent again is written anew.
 
-    def __init__(self, folder: Path) -> None:
-        self._folder = folder
-        self.where = str(folder)
+    A study has a folder of its own, ``NAME-KEY``, in the one that is named: others may write there, and keep things there.
+    """
+
+    def __init__(self, folder: Path, key: str) -> None:
+        self._folder, self._key = folder, key[:6]
+        self.where = str(folder / f"*-{self._key}")
+        self._own = folder / self._key
 
     def open(self, study: Run, known: str | None) -> str:
         self._folder.mkdir(parents=True, exist_ok=True)
+        # A study may be given another name; where its runs began they go on.
+        there = sorted(path for path in self._folder.glob(f"*-{self._key}") if path.is_dir())
+        name = study.name[:_NAME].replace("*", "_")
+        self._own = there[0] if there else self._folder / f"{name}-{self._key}"
         return STUDY
 
     def send(self, trial: Run, known: str | None) -> str:
@@ -54,8 +64,8 @@ class TensorboardRuns:
         from tensorboard.compat.proto.summary_pb2 import Summary
         from tensorboard.summary.writer.event_file_writer import EventFileWriter
 
-        folder = self._folder / run.key
-        shutil.rmtree(folder, ignore_errors=True)
+        folder = self._own / run.key
+        _remove_events(folder)
         writer = EventFileWriter(str(folder))
         try:
             for summary in _parameters(run):
@@ -72,6 +82,22 @@ class TensorboardRuns:
 
     def close(self) -> None:
         """Nothing is open."""
+
+
+def _remove_events(folder: Path) -> None:
+    """Remove what was written of a run before.
+
+    Raises:
+        TrackerError: something else is there.
+    """
+    found = list(folder.iterdir()) if folder.is_dir() else []
+    for path in found:
+        if path.is_dir() or not path.name.startswith("events.out.tfevents."):
+            raise TrackerError(
+                f"{folder} holds {path.name}, which is no event file: move it away, or name another folder (tracking.uri)"
+            )
+    for path in found:
+        path.unlink()
 
 
 def _text(tag: str, text: str) -> Any:
