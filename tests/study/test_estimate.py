@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -11,8 +12,8 @@ from test_cli import document, run
 
 from autoselection.config import StudyConfig, load_config
 from autoselection.evaluation import SFTConfig, evaluate
-from autoselection.pool import Pool
-from autoselection.signals import score_pool, stored_signals
+from autoselection.pool import Pool, ingest
+from autoselection.signals import ScoreReport, score_pool, stored_signals
 from autoselection.study import Journal, Study
 from autoselection.study import estimate as module
 from autoselection.study.estimate import estimate_study, memory_sentence, training_tokens
@@ -105,6 +106,29 @@ def test_signals_that_are_lacking_are_scaled_by_the_text(raw_pool: Path, study_c
     assert "signals: lm, sae" in names or "signals: sae, lm" in names  # one pass, counted once
     assert "reading the pool" in names and next(each for each in found.stages if each.name == "search").runs == 5
     assert found.cost(3600) is None and "final table" not in names
+
+
+def test_what_is_loaded_once_is_not_taken_for_the_pace_of_signals(
+    raw_pool: Path, study_config: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    pools: list[Pool] = []
+
+    def timed(pool: Pool, *given, **options) -> ScoreReport:
+        """A millisecond a character, and a minute for what the first call of a process loads."""
+        report = score_pool(pool, *given, **options)
+        assert not any(signal.cached for signal in report.signals)
+        pools.append(pool)
+        seconds = 60.0 * (len(pools) == 1) + 0.001 * sum(map(len, pool.texts()))
+        return replace(report, signals=tuple(replace(signal, seconds=seconds) for signal in report.signals))
+
+    monkeypatch.setattr(module, "score_pool", timed)
+    given = [f"pool.files=[{raw_pool}]", "pool.path=null", "signals.signals=[text_hash]", "sae=null"]
+    config = load_config(study_config, [*given, "final.enabled=false", "incumbent.recipe=none"])
+    (signals,) = [each for each in estimate_study(config).stages if each.name.startswith("signals: ")]
+    texts = list(ingest([raw_pool], tmp_path / "whole").pool.texts())
+    assert signals.seconds == pytest.approx(0.001 * sum(map(len, texts)))
+    longest = [max(map(len, pool.texts())) for pool in pools]  # long rows would hide what the number of rows costs
+    assert longest[-1] == max(map(len, texts)) > max(longest[:-1])
 
 
 def test_a_table_for_people(study_config: Path):

@@ -8,6 +8,7 @@ items alone are scored; test stays untouched. Nothing of the study itself is beg
 from __future__ import annotations
 
 import math
+import shutil
 import tempfile
 import threading
 import time
@@ -203,7 +204,9 @@ def estimate_study(config: StudyConfig, *, out: Path | None = None, price: float
         folder = Path(scratch)
         pool, reading = _pool(config, study, folder)
         sizes = np.array([len(text) for text in pool.texts()], np.float64)
-        few, many = (_sample_pool(pool, sizes, count, folder / str(count)) for count in (_FEW, _MANY))
+        few = _sample_pool(pool, _spread(len(pool), _FEW), folder / "few")
+        rows = np.unique(np.append(_spread(len(pool), _MANY), int(np.argmax(sizes))))
+        many = _sample_pool(pool, rows, folder / "many")
         console.say(f"Measuring a training and its scoring on {len(many):,} rows, then signals on them.")
         training = estimate_training(config, pool)
         row_tokens = training.row_tokens
@@ -240,10 +243,13 @@ def _pool(config: StudyConfig, study: Study | None, scratch: Path) -> tuple[Pool
     return pool, reading
 
 
-def _sample_pool(pool: Pool, sizes: NDArray[np.float64], count: int, folder: Path) -> Pool:
-    """Rows spread evenly over the pool, and the longest one, as a pool of their own."""
-    rows = np.unique(np.linspace(0, len(pool) - 1, min(count, len(pool))).astype(np.int64))
-    rows = np.unique(np.append(rows, int(np.argmax(sizes))))
+def _spread(rows: int, count: int) -> NDArray[np.int64]:
+    """Rows spread evenly over a pool."""
+    return np.unique(np.linspace(0, rows - 1, min(count, rows)).astype(np.int64))
+
+
+def _sample_pool(pool: Pool, rows: NDArray[np.int64], folder: Path) -> Pool:
+    """Rows of the pool as a pool of their own."""
     folder.mkdir(parents=True)
     export_messages(pool, rows, folder / "rows.jsonl")
     return ingest([folder / "rows.jsonl"], folder / "pool", IngestConfig.model_validate({"assistant_opens": True})).pool
@@ -381,6 +387,9 @@ def _signal_stages(
         "trust_remote_code": config.model.trust_remote_code,
     }
     there = stored_signals(pool, config.signals, **options)
+    # Once for what is loaded once (packages, models); on a copy, as the sample's own table would answer then.
+    with tempfile.TemporaryDirectory(prefix="autoselection-") as copy:
+        score_pool(Pool.open(shutil.copytree(few.path, Path(copy) / "pool")), config.signals, **options)
     small = {signal.name: signal.seconds for signal in score_pool(few, config.signals, **options).signals}
     with _peak() as memory:
         report = score_pool(many, config.signals, **options)
