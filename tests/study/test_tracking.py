@@ -354,18 +354,67 @@ def test_what_counts_as_a_key(tmp_path: Path) -> None:
         assert not any(key in shown for key in keys.values()) and all(other in shown for other in others.values())
 
 
+@pytest.mark.parametrize(
+    ("address", "keys", "shown"),
+    [
+        ("https://admin:hunter2@ml.example/x", ["hunter2"], "https://ml.example/x"),
+        ("https://admin:12345678@ml.example/x", ["12345678"], "https://ml.example/x"),
+        ("https://admin:ab@ml.example/x", ["ab"], "https://ml.example/x"),
+        ("https://ghp_tokentokentoken@ml.example/x", ["ghp_tokentokentoken"], "https://ml.example/x"),
+        ("https://x:y@ml.example/x", [], "https://ml.example/x"),
+        ("postgresql://u:p%40ss@h/db", ["p@ss", "p%40ss"], "postgresql://h/db"),
+        ("https://h/rows.jsonl?token=abc&part=3", ["abc"], "https://h/rows.jsonl"),
+        ("https://h/rows.jsonl?X-Amz-Signature=abcdef0123", ["abcdef0123"], "https://h/rows.jsonl"),
+        ("s3://h/rows-?.jsonl", [], "s3://h/rows-?.jsonl"),
+    ],
+)
+@pytest.mark.parametrize("where", ["uri", "tracking", "files", "environment"])
+def test_logins_in_addresses_are_keys_of_any_length(
+    where: str, address: str, keys: list[str], shown: str, tmp_path: Path
+) -> None:
+    document = small_document({"files": [address]} if where == "files" else {"path": "pool"})
+    if where == "tracking":
+        document["tracking"] = {"to": "mlflow", "uri": address}
+    config = parse_config(document, tmp_path)
+    environment = {"HTTPS_PROXY": address} if where == "environment" else {}
+    secrets = Secrets(config, address if where == "uri" else None, environment)
+    for told in (secrets.text, secrets.document):
+        quoted = ", ".join(f"'{key}'" for key in keys)
+        said = told(f"{quoted} at {address}, xabx and abcabc")
+        assert said.startswith(", ".join("'***'" for _ in keys) + " at ") and not any(f"{key}@" in said for key in keys)
+        assert said.endswith(", xabx and abcabc")  # no part of a word
+    if where in ("tracking", "files"):
+        written = secrets.configuration(config)
+        assert shown in written and parse_config(yaml.safe_load(written), tmp_path).tasks == config.tasks
+        assert not any(re.search(rf"\b{re.escape(key)}\b", written) for key in keys)
+
+
+def test_a_path_in_an_address_is_no_login(tmp_path: Path) -> None:
+    document = small_document({"path": "pool"}) | {"tracking": {"to": "mlflow", "uri": "sqlite:////home/a@b/ml.db"}}
+    config = parse_config(document, tmp_path)
+    assert "uri: sqlite:////home/a@b/ml.db" in Secrets(config, None, {}).configuration(config)
+
+
 @has("mlflow")
 def test_keys_are_blotted_out(study: Study, place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     key = "sk-4f9b1d77aa03c2"
     monkeypatch.setenv("SOME_SERVICE_API_KEY", key)
     text = (study.path / "config.yaml").read_text()
     text = re.sub(r"^name: .*$", f"name: {key}", text, flags=re.MULTILINE).rpartition("# checksum")[0]
+    text = re.sub(
+        r"^(tracking:\n)  to: null\n  uri: null",
+        r"\1  to: wandb\n  uri: https://me:hunter2@w.example",
+        text,
+        flags=re.MULTILINE,
+    )
+    assert "hunter2" in text
     (study.path / "config.yaml").write_text(text)
     track_study(Study(study.path), TrackingConfig(to="mlflow", uri=f"sqlite:///{place}/ml.db"))
     assert Secrets(study.config).text(f"a {key} b") == "a *** b"
     written = [file for file in place.rglob("*") if file.is_file() and study.path not in file.parents]
     assert any(file.name == "ml.db" for file in written) and any(file.name == "report.html" for file in written)
-    assert [file for file in written if key.encode() in file.read_bytes()] == []
+    for hidden in (key, "hunter2"):
+        assert [file for file in written if hidden.encode() in file.read_bytes()] == []
 
 
 @has("mlflow")

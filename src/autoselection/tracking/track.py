@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from autoselection import files
-from autoselection.config import TrackingConfig, to_yaml
+from autoselection.config import TrackingConfig
 from autoselection.errors import StudyError
 from autoselection.report.page import page_html
 from autoselection.report.study_page import study_page
@@ -196,7 +196,7 @@ def _report(folder: Path, place: Path, secrets: Secrets, texts: bool) -> list[Pa
     if not texts and view.selection is not None:
         told = "Rows, and what each step did to them, are not shown here: this copy has no text of the pool (tracking.texts)."
         view = replace(view, selection=None, missing=(*view.missing, told))
-    made = {"report.md": secrets.text(view_markdown(view)), "config.yaml": secrets.text(to_yaml(study.config))}
+    made = {"report.md": secrets.text(view_markdown(view)), "config.yaml": secrets.configuration(study.config)}
     made["report.html"] = secrets.document(page_html(study_page(view)))
     for name in ("recipe.yaml", "recipe.lock.yaml"):
         with suppress(OSError):
