@@ -74,6 +74,25 @@ def test_recipe_files_of_one_name_are_two_rows_of_the_final_table(
     assert len({entry.subset_hash for entry in found.values()}) == 3
 
 
+def test_a_recipe_file_called_as_another_row_is_a_row_of_its_own(
+    study: Study, prepared: Prepared, study_config: Path, tmp_path: Path
+) -> None:
+    own = [entry["name"] for entry in study.journal.of("final_plan")[-1]["entries"]]
+    incumbent = write_recipe(tmp_path / "mine.yaml", 0.3)
+    paths = [
+        write_recipe(tmp_path / f"{name}.yaml", 0.4 + 0.01 * number)
+        for number, name in enumerate([*own[:-1], "incumbent (mine)", "full pool (recipe)"])
+    ]
+    given = [f"final.recipes={json.dumps([*map(str, paths)])}", f"incumbent.recipe={json.dumps(str(incumbent))}"]
+    study.config = load_config(study_config, [*given, "final.single_operators=1"])
+    entries = final_entries(study, prepared, study.best())
+    names = [entry.name for entry in entries]
+    assert len({*names}) == len(names) == 2 * len(own[:-1]) + 4 and [name for name in own if name not in names] == []
+    kinds = {entry.name: entry.kind for entry in entries}
+    assert kinds["full pool"] == "full" and kinds["full pool (recipe)"] == "recipe"
+    assert kinds["incumbent (mine)"] == "recipe" and kinds["incumbent (mine) (incumbent)"] == "incumbent"
+
+
 @pytest.mark.parametrize("kind", ["winner", "full", "random", "single"])
 def test_other_rows_than_planned_are_never_scored_on_test(kind: str, study: Study, prepared: Prepared) -> None:
     (plan,) = study.journal.of("final_plan")

@@ -100,6 +100,9 @@ def final_entries(study: Study, prepared: Prepared, winner: Trial) -> list[Final
             chosen.append(("single", recipe.describe(), recipe))
     for kind, name, recipe in chosen:
         rows = materialize(recipe, prepared.table, seed=study.config.search.seed, book=RecipeBook()).rows
+        # Results go by the names of rows: a recipe file may be called as another row is.
+        while name in {entry.name for entry in entries}:
+            name = f"{name} ({kind})"
         entries.append(FinalEntry(name, kind, len(rows), subset_hash(rows), recipe.to_dict()))
     return entries
 
