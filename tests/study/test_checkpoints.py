@@ -9,12 +9,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from tests.study.journals import write_unchecked
 from tests.study.test_incumbent import scored
 
 from autoselection.config import load_config
 from autoselection.evaluation import EvaluationJob, EvaluationResult
 from autoselection.ledger.journal import Journal
-from autoselection.study import Study, checkpoints, run_study
+from autoselection.study import Study, checkpoints, read_events, run_study
 from autoselection.study.checkpoints import prune_checkpoints
 
 
@@ -152,6 +153,36 @@ def test_a_second_plan_for_test_keeps_what_it_is_still_training(finished_study: 
                                         "entries": entries})  # fmt: skip
     assert prune_checkpoints(Study(copy)) == [folders[1]]
     assert folders[0].is_dir()
+
+
+@pytest.mark.parametrize(
+    ("best", "kept"), [(1, {"t002"}), (2, {"t001", "t002", "t004"}), (3, {"t001", "t002", "t003", "t004"})]
+)
+def test_trials_of_one_subset_are_ranked_as_the_winner_is_chosen(
+    best: int, kept: set[str], finished_study: Study, study_config: Path, tmp_path: Path
+) -> None:
+    """The best of two trainings of one subset is above the mean of another, and the mean of the two is not."""
+    path = Path(shutil.copytree(finished_study.path, tmp_path / "copy"))
+    events = [
+        event for event in read_events(path / "journal.jsonl") if event["event"] in ("study", "trial", "evaluation")
+    ]
+    scores = {"t001": 0.9, "t002": 0.8, "t003": 0.3, "t004": 0.5, "t005": 0.1}
+    first = next(event["trial"]["subset_hash"] for event in events if event["event"] == "trial")
+    for event in events:
+        if event["event"] == "trial" and event["trial"]["id"] == "t004":
+            event["trial"] |= {"subset_hash": first, "of": "t001"}
+        elif event["event"] == "evaluation":
+            event["result"]["score"] = scores[event["trial"]]
+            event["seed"] = int(event["trial"] == "t004")
+    write_unchecked(path / "journal.jsonl", events)
+    study = Study(path)
+    study.config = load_config(study_config, ["evaluation.keep_model=true", f"evaluation.keep_best={best}"])
+    for event in study.journal.of("evaluation"):
+        (path / "work" / f"{event['trial']}-seed{event['seed']}" / "model").mkdir(parents=True, exist_ok=True)
+    found = study.best()
+    assert found is not None and found.id == "t002"
+    prune_checkpoints(study)
+    assert {folder.parent.name.partition("-")[0] for folder in path.glob("work/t0*/model")} == kept
 
 
 def test_a_model_that_cannot_be_removed_yet_is_said_once_and_stops_nothing(

@@ -2,12 +2,13 @@
 
 What an evaluation leaves in ``work/LABEL-seedN/`` besides its items (models, adapters, the alternative trainer's files)
 is removed as soon as its result is in the journal, unless ``evaluation.keep_model`` asks for it; with ``keep_best`` = k
-the models of the k best trials and of the final winner stay (trainings for the verdict about the incumbent save none). So a
-study holds at most k + batch models per seed while it searches, whatever its length.
+the models of the k best subsets, of all their trials, and of the final winner stay (trainings for the verdict about the
+incumbent save none). So a study holds the models of at most k + batch subsets while it searches, whatever its length.
 
 Safe at any moment: the journal alone decides. Evaluations without a result there are left alone (they may be running,
-or will run again and write over what is left), a trial once outside the k best never comes back, and a removal that
-was cut off, or that the system refused, is finished the next time.
+or will run again and write over what is left), and a removal that was cut off, or that the system refused, is finished
+the next time. A subset once outside the k best comes back only where a repeat (``search.repeats``) lowers one before it, or
+raises itself: then it has the models of its later trials alone.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from pathlib import Path
 
 from autoselection.progress import console
 from autoselection.study.study import REFERENCE, Study
+from autoselection.study.trials import Trial, as_one
 from autoselection.system import told
 
 #: Folders in an evaluation's work folder that hold weights or copies of data.
@@ -70,17 +72,20 @@ def _kept_labels(study: Study) -> set[str] | None:
         return set()
     if settings.keep_best is None:
         return None
-    trials = study.trials
-    # The place of a trial whose other seeds are still to come is not decided, and it takes nobody else's.
-    pending = {trial.id for trial in trials if not trial.failure and len(trial.results) < len(settings.seeds)}
+    groups: dict[str, list[Trial]] = {}
+    for trial in study.trials:
+        groups.setdefault(trial.record["subset_hash"], []).append(trial)
+    # The place of a subset of which a result is still to come is not decided, and it takes nobody else's.
+    pending = {subset for subset, group in groups.items() if not all(map(study.is_done, group))}
     scored = [
-        (*study.merit(trial), index, trial.id)
-        for index, trial in enumerate(trials)
-        if trial.score is not None and trial.id not in pending
+        (*study.merit(one), place, subset)
+        for place, (subset, one) in enumerate((subset, as_one(group)) for subset, group in groups.items())
+        if one.score is not None and subset not in pending
     ]
     # The later of two equal ones is the better one, as in Study.best.
-    best = {name for *_, name in sorted(scored, reverse=True)[: settings.keep_best]}
-    return best | pending | {entry_label(0)}  # the winner's row comes first
+    kept = pending | {subset for *_, subset in sorted(scored, reverse=True)[: settings.keep_best]}
+    labels = {trial.id for subset in kept for trial in groups[subset]}
+    return labels | {entry_label(0)}  # the winner's row comes first
 
 
 def _finished(study: Study) -> set[tuple[str, int]]:
