@@ -18,6 +18,7 @@ from tests.study.test_cli import run
 from autoselection.errors import StudyError
 from autoselection.llm.exchanges import ExchangeLog
 from autoselection.study import Journal, decisions, read_events
+from autoselection.study.study import check_folder
 
 
 def written(path: Path, events: int = 6) -> list[bytes]:
@@ -279,7 +280,14 @@ def test_a_journal_that_lost_all_its_lines_is_not_a_new_study(left: bytes, tmp_p
     with Journal(tmp_path / "journal.jsonl"):  # moved away, to start again
         pass
     (tmp_path / "journal.jsonl").write_bytes(left)
-    with pytest.raises(StudyError, match=r"journal.jsonl: the journal is damaged: it holds no event, and subsets/"):
+    with pytest.raises(
+        StudyError,
+        match=r"journal.jsonl: the journal is damaged: it holds no event, and subsets/.*another folder \(--out",
+    ):
         Journal(tmp_path / "journal.jsonl")
+    (tmp_path / "journal.jsonl").rename(tmp_path.parent / "away.jsonl")
+    with pytest.raises(StudyError, match="choose another --out"):  # as it was told
+        check_folder(tmp_path, "study")
+    (tmp_path.parent / "away.jsonl").rename(tmp_path / "journal.jsonl")
     (tmp_path / "subsets" / "t001.npy").unlink()
     Journal(tmp_path / "journal.jsonl")

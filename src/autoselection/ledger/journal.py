@@ -30,7 +30,8 @@ VOLATILE_FIELDS = frozenset({"time", "seconds", "ingest_report", "signal_report"
 _PREPARING = frozenset({"study", "benchmarks", "contamination", "identity", "budget"})
 
 _WHAT = "the journal"
-_MEND = "restore the file from a copy, or move it away to start again (signals stay cached)"
+# Not in the same folder: what lies beside a journal is of its events, and such a folder is refused without it.
+_MEND = "restore the file from a copy, or start again in another folder (--out; signals of pool.path stay cached)"
 _FIELDS: Fields = {"seq": int, "event": str}
 #: Folder of the subsets of trials, beside the journal, which has the study's opening before any of them is written.
 SUBSETS = "subsets"
