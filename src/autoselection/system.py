@@ -57,6 +57,12 @@ _DISGUISED = (
 )
 #: Exceptions of libraries that carry a system's error as text, or say that a file is not what it should be.
 _LIBRARIES = {"ArrowInvalid": "pyarrow", "ComputeError": "polars", "SafetensorError": "safetensors"}
+#: Runs a module as ``python -m`` does, without the working directory, where that looks for every module first: a file of the
+#: user's there that is called as a module is, such as secrets.py, would be run in its place. This package comes from where it is.
+_RUN = (
+    "import sys; sys.path[:1] == [''] and sys.path.pop(0); root, name = sys.argv[1:3]; del sys.argv[1:3]; "
+    "root in sys.path or sys.path.append(root); import runpy; runpy.run_module(name, run_name='__main__', alter_sys=True)"
+)
 #: System errors that say something about the machine and nothing about what was asked of it.
 MACHINE_ERRNOS = frozenset(
     {
@@ -210,3 +216,8 @@ def told(error: BaseException, place: str | None = None) -> tuple[str, str]:
         return f"{where}{library} could not read or write this ({text[:300]})", _PLACE
     meaning, help_ = _MEANINGS.get(number) or (os.strerror(number).lower(), "See whether the place is right")
     return (f"{where}{meaning}" if where else meaning[:1].upper() + meaning[1:]), help_
+
+
+def module_command(name: str, *arguments: str) -> list[str]:
+    """The command that runs a module of this package in a process of its own; nothing of the working directory is imported."""
+    return [sys.executable, "-c", _RUN, str(Path(__file__).parent.parent), name, *arguments]

@@ -6,9 +6,12 @@ import errno
 import html
 import importlib
 import json
+import os
 import re
 import shutil
 import socket
+import subprocess
+import sys
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -21,8 +24,9 @@ from tests.study.journals import write_unchecked
 from tests.study.small_study import evaluate_here, small_document
 from typer.testing import CliRunner
 
+from autoselection import files
 from autoselection.cli import app
-from autoselection.config import StudyConfig, TrackingConfig, load_config, parse_config
+from autoselection.config import StudyConfig, TrackingConfig, load_config, parse_config, to_yaml
 from autoselection.errors import AutoSelectionError, ConfigError, MissingExtraError, StudyError
 from autoselection.evaluation import EvaluationJob, EvaluationResult
 from autoselection.report import write_report
@@ -530,13 +534,12 @@ def test_a_file_of_another_form_tells_nothing_and_stops_nothing(text: str, tmp_p
 
 @pytest.mark.parametrize("fails", ["log", "process"])
 def test_a_tracker_that_cannot_be_started_is_told_of_and_costs_the_study_nothing(
-    fails: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    fails: str, tracked_study: Study, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     def refuse(*_: Any, **__: Any) -> None:
         raise OSError(errno.EAGAIN, "Resource temporarily unavailable")
 
-    config = small_document({"path": str(tmp_path / "pool")}) | {"tracking": {"to": "tensorboard"}}
-    study = Study.create_or_open(parse_config(config, tmp_path), tmp_path / "study")
+    study = tracked_study
     if fails == "log":
         (study.path / tracked.LOG).mkdir()
     else:
@@ -546,6 +549,71 @@ def test_a_tracker_that_cannot_be_started_is_told_of_and_costs_the_study_nothing
     said = " ".join(capsys.readouterr().err.split())
     assert said.startswith("TensorBoard: ") and "autoselection track" in said
     assert ("this is a folder" if fails == "log" else "no more threads or processes") in said
+
+
+@pytest.fixture
+def tracked_study(tmp_path: Path) -> Study:
+    """A study that is about to begin, tracked by TensorBoard."""
+    config = small_document({"path": str(tmp_path / "pool")}) | {"tracking": {"to": "tensorboard"}}
+    return Study.create_or_open(parse_config(config, tmp_path), tmp_path / "study")
+
+
+@pytest.fixture
+def no_process(monkeypatch: pytest.MonkeyPatch) -> None:
+    """In the place of the process that tracks a study one that does nothing."""
+    command = [sys.executable, "-c", "import sys; sys.stdin.read()"]
+    monkeypatch.setattr(tracked, "module_command", lambda *_: command)
+
+
+def test_what_went_wrong_in_an_earlier_run_is_not_told_as_of_today(
+    tracked_study: Study, no_process: None, capsys: pytest.CaptureFixture[str]
+) -> None:
+    problem = tracked.Told("s", "tensorboard", "w", problem="the disk was full.")
+    tracked.note_told(tracked_study.path, problem)
+    with tracked.tracking(tracked_study) as found:
+        found.look()
+        assert capsys.readouterr().err == ""
+        tracked.note_told(tracked_study.path, problem)  # again today
+        found.look()
+        assert "TensorBoard: the disk was full; the study goes on." in capsys.readouterr().err
+
+
+def test_a_process_that_tracks_the_study_already_is_told_of(
+    tracked_study: Study, no_process: None, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with files.locked(tracked_study.path / tracked.LOCK, wait=False), tracked.tracking(tracked_study):
+        said = " ".join(capsys.readouterr().err.split())
+        assert said.startswith("TensorBoard: another process tracks the study")
+    with tracked.tracking(tracked_study):
+        assert capsys.readouterr().err == ""
+
+
+def test_a_process_whose_study_was_stopped_ends_whatever_it_hangs_at(tmp_path: Path) -> None:
+    code = (
+        "import time; from autoselection.tracking import track; track._LAST = 0.2; "
+        "track.follow_study = lambda *_: time.sleep(600); track.main(['study'])"
+    )
+    done = subprocess.run([sys.executable, "-c", code], stdin=subprocess.DEVNULL, timeout=300, cwd=tmp_path)
+    assert done.returncode == 1
+
+
+@has("tensorboard")
+def test_nothing_of_the_working_directory_is_run_by_the_process_that_tracks(
+    study: Study, place: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("secrets", "datasets", "json", "autoselection"):
+        (place / f"{name}.py").write_text("import pathlib\npathlib.Path('run').touch()\n")
+    (place / "of_the_user").mkdir()
+    (place / "of_the_user" / "sitecustomize.py").write_text("import pathlib\npathlib.Path('asked').touch()\n")
+    monkeypatch.setenv("PYTHONPATH", str(place / "of_the_user"), prepend=os.pathsep)
+    monkeypatch.setattr(tracked, "PATIENCE", 300.0)
+    study.config = study.config.model_copy(update={"tracking": TrackingConfig(to="tensorboard")})
+    (study.path / "config.yaml").write_text(to_yaml(study.config))
+    with tracked.tracking(study):
+        pass
+    assert not (place / "run").exists() and (place / "asked").exists()
+    (told,) = tracked.read_told(study.path)
+    assert told.complete
 
 
 def test_a_name_alone_is_enough(scored_pool: Path) -> None:

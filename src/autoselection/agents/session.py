@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import subprocess
-import sys
 import threading
 import time
 from collections import Counter
@@ -36,6 +35,7 @@ from autoselection.study.kind import JOURNAL
 from autoselection.study.named_pools import open_scored_pool
 from autoselection.study.rounds import StudySearch
 from autoselection.study.study import AGENT
+from autoselection.system import module_command
 from autoselection.terminal import obeyed, visible
 from autoselection.watch import StudyFolder
 from autoselection.wording import clipped, ended, suggestion
@@ -359,7 +359,7 @@ class AgentSession:
 
     def _start(self) -> None:
         """Start the process that evaluates what lacks a result; it goes on when this one ends."""
-        command = [sys.executable, "-m", "autoselection.agents.evaluation", str(self.path)]
+        command = module_command("autoselection.agents.evaluation", str(self.path))
         with (self.path / LOG).open("wb") as log:
             self._child = subprocess.Popen(
                 command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True

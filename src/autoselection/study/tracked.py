@@ -9,7 +9,6 @@ from __future__ import annotations
 import json
 import os
 import subprocess
-import sys
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
@@ -23,10 +22,11 @@ from autoselection.config import TrackingConfig
 from autoselection.errors import MissingExtraError
 from autoselection.progress import console
 from autoselection.study.study import Study
+from autoselection.system import module_command
 from autoselection.system import told as told_by_system
 from autoselection.terminal import styled
 
-FILE, LOG = "tracking.json", "tracking.log"
+FILE, LOG, LOCK = "tracking.json", "tracking.log", ".tracking.lock"
 #: Key of the study's own run among those of its trials.
 STUDY = "study"
 #: Longest wait for the last runs at the end of a study (s).
@@ -175,9 +175,14 @@ class Tracking:
         self._study = study
         self._config = config
         self._problem: str | None = None
-        self._seen: tuple[int, ...] = ()
+        self._seen = self._state()  # what went wrong in an earlier run is not this one's
         self._process: subprocess.Popen[bytes] | None = None
         if config.to is not None:
+            if _is_tracked(study.path):
+                console.say(
+                    styled(TITLES[config.to], "yellow"),
+                    ": another process tracks the study, such as one of a run that was stopped; this one begins when that has ended.",
+                )
             try:
                 with (study.path / LOG).open("ab") as log:
                     self._process = _started(study.path, log)
@@ -201,13 +206,17 @@ class Tracking:
             name = TITLES[str(self._config.to)]
             console.say(styled(name, "yellow"), f": {problem.removesuffix('.')}; the study goes on.")
 
-    def _told(self) -> Told | None:
+    def _state(self) -> tuple[int, ...]:
+        """What changes when the file is written; nothing where it is absent."""
         try:
             status = (self._study.path / FILE).stat()
         except OSError:
-            return None
-        seen = (status.st_ino, status.st_mtime_ns)
-        if seen == self._seen:
+            return ()
+        return (status.st_ino, status.st_mtime_ns)
+
+    def _told(self) -> Told | None:
+        seen = self._state()
+        if seen in ((), self._seen):
             return None
         self._seen = seen
         own = [one for one in read_told(self._study.path) if one.to == self._config.to]
@@ -235,10 +244,20 @@ class Tracking:
             console.say(styled("Tracking", "yellow"), f": {said}")
 
 
+def _is_tracked(folder: Path) -> bool:
+    try:
+        with files.locked(folder / LOCK, wait=False):
+            return False
+    except files.InUse:
+        return True
+    except OSError:  # the process will say so
+        return False
+
+
 def _started(folder: Path, log: IO[bytes]) -> subprocess.Popen[bytes]:
     # A session of its own: Ctrl-C is for the study; and nothing of it is shown, what it has to say is in the file.
     return subprocess.Popen(
-        [sys.executable, "-m", "autoselection.tracking", str(folder)],
+        module_command("autoselection.tracking", str(folder)),
         stdin=subprocess.PIPE,
         stdout=log,
         stderr=log,

@@ -5,5 +5,6 @@ import os
 from autoselection.tracking.track import main
 
 if __name__ == "__main__":
-    os.nice(5)  # trainings first
+    if hasattr(os, "nice"):  # Windows has none
+        os.nice(5)  # trainings first
     main()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import os
 import sys
 import tempfile
 import threading
@@ -23,7 +24,7 @@ from autoselection.report.study_report import view_markdown
 from autoselection.report.study_view import view_study
 from autoselection.study import Study
 from autoselection.study.kind import JOURNAL
-from autoselection.study.tracked import STUDY, TITLES, Sent, Told, check_installed, note_told, read_told
+from autoselection.study.tracked import LOCK, STUDY, TITLES, Sent, Told, check_installed, note_told, read_told
 from autoselection.system import told as told_of
 from autoselection.tracking.runs import study_key, study_run, trial_runs
 from autoselection.tracking.secrets import Secrets
@@ -31,11 +32,12 @@ from autoselection.tracking.trackers import Tracker, TrackerError, open_tracker
 from autoselection.tracking.trackers.base import without_password
 from autoselection.watch.journal import FollowedJournal
 
-LOCK = ".tracking.lock"
 #: How often the journal of a running study is looked at (s).
 _LOOK = 2.0
 #: Waits after failures (s): doubled each time.
 _FIRST_WAIT, _LONGEST_WAIT = 5.0, 300.0
+#: How long the last runs of a study that has ended, or was stopped, may take (s): then the tracker is not waited for any more.
+_LAST = 180.0
 
 
 @dataclass(frozen=True)
@@ -242,13 +244,16 @@ def follow_study(folder: Path, ended: threading.Event, *, clock: Callable[[], fl
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Follow the study of the first argument until this process's input ends: ``python -m autoselection.tracking STUDY``."""
+    """Follow the study of the first argument until this process's input ends, and no more than :data:`_LAST` longer:
+    ``python -m autoselection.tracking STUDY``."""
     (folder,) = sys.argv[1:] if arguments is None else arguments
     ended = threading.Event()
 
     def wait_for_end() -> None:
         sys.stdin.buffer.read()
         ended.set()
+        time.sleep(_LAST)
+        os._exit(1)  # whatever it hangs at; the next one sends what is missing
 
     threading.Thread(target=wait_for_end, daemon=True).start()
     follow_study(Path(folder), ended)

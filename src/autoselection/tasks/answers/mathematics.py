@@ -21,6 +21,7 @@ from functools import lru_cache
 from typing import Any
 
 from autoselection.errors import EvaluationError, MissingExtraError
+from autoselection.system import module_command
 
 _LONGEST = 300
 _DEEPEST = 12
@@ -147,7 +148,7 @@ def _started() -> subprocess.Popen[str]:
     global _server
     if _server is not None and _server[0] == os.getpid() and _server[1].poll() is None:
         return _server[1]
-    command = [sys.executable, "-m", "autoselection.tasks.answers.math_server"]
+    command = module_command("autoselection.tasks.answers.math_server")
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(path for path in sys.path if path)}
     process = subprocess.Popen(
         command,
