@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar, get_args
 
 import yaml
-from pydantic import AfterValidator, BaseModel, Field, GetJsonSchemaHandler, model_validator
+from pydantic import AfterValidator, BaseModel, Field, GetJsonSchemaHandler, field_validator, model_validator
 from pydantic.json_schema import JsonSchemaValue
 from pydantic_core import CoreSchema
 
@@ -133,6 +133,13 @@ class FinalConfig(StrictModel):
         description="Why test is scored again, by another plan (other seeds or baselines) than the one fixed before it "
         "was touched; without a reason the study refuses. Recorded in the journal and shown in the report.",
     )
+
+    @field_validator("rescore")
+    @classmethod
+    def _says_something(cls, value: str | None) -> str | None:
+        if value is not None and not value.strip():
+            raise ValueError("it says nothing: give a reason")
+        return value
 
 
 #: Values of ``incumbent.recipe`` that name no recipe.

@@ -12,7 +12,7 @@ import pytest
 from tests.study.journals import write_unchecked
 
 from autoselection.config import load_config
-from autoselection.errors import StudyError
+from autoselection.errors import ConfigError, StudyError
 from autoselection.report import study_markdown
 from autoselection.report.answer import study_answer
 from autoselection.report.study_page import gain_figure
@@ -38,6 +38,12 @@ def reseeded(
         study_config, ["final.seeds=[0, 1]", "final.single_operators=0", "final.rescore=a referee asked"]
     )
     return run_study(config, path)
+
+
+@pytest.mark.parametrize("nothing", ["", "  "])
+def test_a_reason_says_something(nothing: str, study_config: Path) -> None:
+    with pytest.raises(ConfigError, match=r"final\.rescore"):
+        load_config(study_config, [f"final.rescore={json.dumps(nothing)}"])
 
 
 def test_every_baseline_is_compared_item_by_item(finished_study: Study) -> None:

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 from tests.study.conftest import ROWS
+from tests.study.journals import write_unchecked
 from tests.study.test_incumbent import config_of, exported, is_full, judged, scored
 
 from autoselection.config import StudyConfig, load_config
@@ -22,8 +23,9 @@ from autoselection.report.page import figures_of
 from autoselection.report.study_page import front_figure, study_page
 from autoselection.report.study_view import view_study
 from autoselection.report.whatif import whatif_sheets
-from autoselection.study import Study, run_study, summary
+from autoselection.study import Study, read_events, run_study, summary
 from autoselection.study.references import watched_tasks
+from autoselection.study.remaining import remaining
 from autoselection.study.trade_offs import trade_offs
 from autoselection.watch.board import results_board
 from autoselection.watch.record import record
@@ -151,6 +153,25 @@ def test_a_winner_below_a_floor_is_refused(study_config: Path, scored_pool: Path
     # The incumbent was trained with the search's seed before the search, and needs the fresh one alone.
     after = {(event["label"].split("-")[0], event["seed"]) for event in study.journal.of("incumbent_evaluation")}
     assert after == {("incumbent", 1), (best.id, 1)}
+
+
+def test_floors_measured_from_an_incumbent_stay_with_it(study_config: Path, tmp_path: Path, ends: Any) -> None:
+    """The search chooses by the floors as they were measured, and the verdict compares with the incumbent's trainings."""
+    ends(forgetting)
+    config = with_floor(study_config, "incumbent - 0.5", "search.evaluations=2")
+    study = run_study(config, tmp_path / "study")
+    events = read_events(study.journal.path)
+    kinds = [event["event"] for event in events]
+    changed = with_floor(study_config, "incumbent - 0.5", "search.evaluations=2", "incumbent.recipe=longest-responses")
+    with pytest.raises(StudyError, match=r"floors were measured from another incumbent .*restore that, or name another"):
+        run_study(changed, study.path)
+    assert run_study(config, study.path).finished
+
+    # Its training with the search's seed was made before the search: what is left is the fresh seed of both.
+    write_unchecked(study.journal.path, events[: kinds.index("incumbent_plan")])
+    assert remaining(config, ROWS, Study(study.path)).comparison == (None, ROWS)
+    write_unchecked(study.journal.path, events[: kinds.index("reference")])
+    assert remaining(config, ROWS, Study(study.path)).comparison == (None, ROWS, ROWS)
 
 
 def test_within_noise_of_a_floor_is_not_below_it(study_config: Path, tmp_path: Path, ends: Any) -> None:

@@ -98,8 +98,9 @@ def test_curves_are_trained_once_and_more_seeds_add_to_them(measured: Path) -> N
 
 
 def test_test_is_only_scored_for_a_reason(measured: Path) -> None:
-    with pytest.raises(ConfigError, match="--rescore-test REASON"):
-        measure_compute(measured, [0.5, 2.0], [0], split="test")
+    for nothing in (None, "", " "):
+        with pytest.raises(ConfigError, match="--rescore-test REASON"):
+            measure_compute(measured, [0.5, 2.0], [0], split="test", rescore=nothing)
     assert not Study(measured).journal.of("test_access")
     measure_compute(measured, [0.5, 2.0], [0], split="test", rescore="curves on items that chose nothing")
     assert "for the compute curves: curves on items that chose nothing" in study_markdown(Study(measured))

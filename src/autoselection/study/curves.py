@@ -66,7 +66,7 @@ def check_curves(budgets: Sequence[float], split: str, rescore: str | None) -> N
     """
     if len(set(budgets)) < 2 or any(not (math.isfinite(budget) and budget > 0) for budget in budgets):
         raise ConfigError(f"A curve needs at least two positive budgets, not {', '.join(map(str, budgets)) or 'none'}.")
-    if split == "test" and rescore is None:
+    if split == "test" and not (rescore or "").strip():
         raise ConfigError("Scoring the curves on test touches it once more: say why with --rescore-test REASON.")
 
 

@@ -49,6 +49,22 @@ def reference_trainings(study: Study, incumbent: Materialization | None) -> list
     return wanted
 
 
+def check_measured_from(study: Study, incumbent: Materialization | None) -> None:
+    """See that floors which are measured are those of this incumbent: the search chooses by them, and the verdict by its scores.
+
+    Raises:
+        StudyError: they are of another one.
+    """
+    if not any(_measured_from(task, "incumbent") for task in study.config.tasks):
+        return
+    known = {event["subset_hash"] for event in study.journal.of(REFERENCE)}
+    if incumbent is None or incumbent.subset_hash not in known:
+        raise StudyError(
+            f"{study.path}: its floors were measured from another incumbent than incumbent.recipe is now: restore that, or name "
+            "another --out directory."
+        )
+
+
 def measured_floors(study: Study, incumbent: Materialization | None) -> dict[str, Any]:
     """What the floors come to, as plain data for the journal: ``values`` by task.
 

@@ -5,12 +5,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from autoselection.config import StudyConfig
+from autoselection.ledger import UNTRAINED
 from autoselection.recipes import Recipe
 from autoselection.study.dev_results import dev_results
 from autoselection.study.final import changed_request
 from autoselection.study.incumbent import incumbent_recipe, verdict_trainings
 from autoselection.study.references import watched
-from autoselection.study.study import FLOORS, Study
+from autoselection.study.study import FLOORS, REFERENCE, Study
 from autoselection.study.trials import Trial
 
 #: Rows of each training that is left; None where they are those of a subset that the search is still to find.
@@ -75,6 +76,7 @@ def _comparison(config: StudyConfig, rows: int, study: Study | None, search: flo
     plans = [] if study is None else study.journal.of("incumbent_plan")
     if study is None or not plans or Recipe.from_dict(plans[-1]["recipe"]).hash != recipe.hash:
         known = seeds if config.search.include_full and not recipe.steps else 0
+        known = max(known, 0 if study is None else _measured(study))
     else:
         plan, best = plans[-1], study.best()
         stands = search == 0 and best is not None and best.id == plan["winner"] and len(plan["fresh_seeds"]) == fresh
@@ -83,6 +85,11 @@ def _comparison(config: StudyConfig, rows: int, study: Study | None, search: flo
             return tuple(plan["rows"] if subset == plan["incumbent_hash"] else None for subset in left)
         size, known = plan["rows"], len(dev_results(study, plan["incumbent_hash"]))
     return (None,) * fresh + (size,) * max(0, seeds + fresh - known)
+
+
+def _measured(study: Study) -> int:
+    """Trainings of the incumbent that floors were measured from before the search (count)."""
+    return sum(event["subset_hash"] != UNTRAINED for event in study.journal.of(REFERENCE))
 
 
 def _final(config: StudyConfig, rows: int, study: Study | None, search: float) -> tuple[Trainings, int]:

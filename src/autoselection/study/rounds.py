@@ -30,7 +30,7 @@ from autoselection.study.checkpoints import prune_checkpoints
 from autoselection.study.earlier_scores import warm_effects, warm_scores, warm_start_scores
 from autoselection.study.levels import model_costs, settled_search, wanted_of
 from autoselection.study.recorded import complete_rounds, recorded_rounds
-from autoselection.study.references import measured_floors, reference_trainings
+from autoselection.study.references import check_measured_from, measured_floors, reference_trainings
 from autoselection.study.reuse import NOTHING, warm_recipes, warm_start
 from autoselection.study.study import FLOORS, LEVELS, Study
 from autoselection.study.trials import Trial
@@ -230,7 +230,13 @@ def floors_are_measured(study: Study, incumbent: Materialization | None) -> bool
 
 
 def measure_floors(study: Study, pool: Pool, executor: Executor, incumbent: Materialization | None) -> None:
-    """Score what floors and guards are measured from, and journal what the floors come to."""
+    """Score what floors and guards are measured from, and journal what the floors come to.
+
+    Raises:
+        StudyError: what a floor is measured from could not be scored, or is another one than when that was done.
+    """
+    if study.journal.of(FLOORS):
+        check_measured_from(study, incumbent)
     if floors_are_measured(study, incumbent):
         return
     tell_stage("scoring what guards and floors are measured from")
