@@ -163,7 +163,9 @@ def test_floors_measured_from_an_incumbent_stay_with_it(study_config: Path, tmp_
     events = read_events(study.journal.path)
     kinds = [event["event"] for event in events]
     changed = with_floor(study_config, "incumbent - 0.5", "search.evaluations=2", "incumbent.recipe=longest-responses")
-    with pytest.raises(StudyError, match=r"floors were measured from another incumbent .*restore that, or name another"):
+    with pytest.raises(
+        StudyError, match=r"floors were measured from another incumbent .*restore that, or name another"
+    ):
         run_study(changed, study.path)
     assert run_study(config, study.path).finished
 

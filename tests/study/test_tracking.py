@@ -34,6 +34,7 @@ from autoselection.study import Study, read_events, run_study, tracked
 from autoselection.tracking import track_study
 from autoselection.tracking.runs import trial_runs
 from autoselection.tracking.secrets import Secrets
+from autoselection.tracking.trackers import open_tracker
 
 EMPTY = "http://127.0.0.1:9"  # nothing listens there
 
@@ -419,6 +420,19 @@ def test_keys_are_blotted_out(study: Study, place: Path, monkeypatch: pytest.Mon
     assert any(file.name == "ml.db" for file in written) and any(file.name == "report.html" for file in written)
     for hidden in (key, "hunter2"):
         assert [file for file in written if hidden.encode() in file.read_bytes()] == []
+
+
+@has("mlflow")
+@pytest.mark.parametrize("uri", ["sqlite:///ml.db", "mlruns", "./mlruns", "file:mlruns", "file:./mlruns"])
+@pytest.mark.parametrize("given", ["uri", "MLFLOW_TRACKING_URI"])
+def test_a_place_of_mlflow_is_the_same_from_everywhere(
+    given: str, uri: str, place: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MLFLOW_ALLOW_FILE_STORE", "true")
+    if given != "uri":
+        monkeypatch.setenv(given, uri)
+    tracker = open_tracker(TrackingConfig(to="mlflow", uri=uri if given == "uri" else None), place, "k")
+    assert tracker.where.startswith(("sqlite:////", "/", "file:///")) and str(place) in tracker.where
 
 
 @has("mlflow")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import islice
 from pathlib import Path
@@ -14,6 +15,8 @@ from autoselection.tracking.runs import Run
 from autoselection.tracking.trackers.base import plain_names, without_password
 
 _KEY = "autoselection.key"
+#: Addresses of MLflow's that are neither: without a colon, everything else is a folder to it.
+_WORDS = ("databricks", "databricks-uc", "uc")
 #: Most entries that one call takes.
 _METRICS, _PARAMETERS = 1000, 100
 
@@ -32,10 +35,14 @@ def open_runs(config: TrackingConfig, folder: Path, key: str) -> MlflowRuns:
 
 
 def _absolute(uri: str) -> str:
-    """A file named from the folder of the process, by its whole path: the same from everywhere."""
+    """A file or folder named from the folder of the process, by its whole path: the same from everywhere."""
     scheme, separator, path = uri.partition(":///")
     if separator and scheme.startswith("sqlite") and not path.startswith("/"):
         return f"{scheme}:///{Path(path).resolve()}"
+    if uri.startswith("file:") and not uri.startswith("file:/"):
+        return Path(uri.removeprefix("file:")).resolve().as_uri()
+    if not re.match(r"[a-zA-Z][\w+.-]*:", uri) and uri not in _WORDS:
+        return str(Path(uri).expanduser().resolve())
     return uri
 
 

@@ -29,7 +29,7 @@ def open_runs(config: TrackingConfig, folder: Path, key: str) -> WandbRuns:
     server = None if offline else config.uri or os.environ.get("WANDB_BASE_URL")
     if not offline:
         _check_login(wandb, server)
-    place = str(Path(os.environ.get("WANDB_DIR") or folder) / "wandb")
+    place = str(Path(os.environ.get("WANDB_DIR") or folder).resolve() / "wandb")
     where = place if offline else without_password(server or "https://api.wandb.ai")
     settings = wandb.Settings(
         mode=_OFFLINE if offline else "online",
