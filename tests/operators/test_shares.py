@@ -92,6 +92,32 @@ def test_every_kind_of_move_is_made():
     assert len(seen) == 5, seen
 
 
+@pytest.mark.parametrize("count", [400, 1000, 1001, 1500, 3000, 20_000, 150_000])
+def test_however_many_sources_there_are_none_is_lost_by_rounding(count):
+    names = [str(number) for number in range(count)]
+    even = np.array(list(canonical(np.ones(count), names).values()))
+    assert (even > 0).all() and even.sum() == pytest.approx(1.0)
+    assert even.max() - even.min() == pytest.approx(
+        0.0 if 10**6 % count == 0 else 10.0 ** -min(6, len(str(count - 1)) + 1)
+    )
+    half = np.array(list(canonical(np.arange(count) % 2 * 2.0 + 1.0, names).values()))
+    assert (half > 0).all() and half[1::2].sum() == pytest.approx(0.75, rel=0.05)
+
+
+def test_shares_of_up_to_a_thousand_sources_are_as_stored_recipes_have_them():
+    found = canonical(np.array([0.9984, *[0.0006] * 2, 0.0004, *[0.0] * 996]), [str(number) for number in range(1000)])
+    assert [weight for weight in found.values() if weight] == [0.9988, 0.0006, 0.0006]
+
+
+def test_a_mixture_of_thousands_of_sources_is_drawn_moved_and_applied():
+    many = table({f"site{number}": 2 for number in range(2500)})
+    rng = np.random.default_rng(0)
+    equal = {"weights": canonical(np.ones(2500), many.source_names), "total_samples": 2500}
+    for params in (equal, sample_params(MIX, many, rng), perturb_params(MIX, equal, many, rng)):
+        assert materialize(_recipe(params), many).distinct > 0
+    assert len(np.unique(many.source[materialize(_recipe(equal), many).rows])) == 2500
+
+
 def test_sizes_and_repeats_are_moved_and_may_be_unset():
     rng = np.random.default_rng(0)
     seen = [sample_params(MIX, POOL, rng)]

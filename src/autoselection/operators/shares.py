@@ -1,7 +1,8 @@
 """Moving on the simplex: shares of groups in a mix, as a search draws and changes them.
 
 Shares are canonical: they sum to one, are rounded, and name every group, so that equal mixtures are equal recipes. A
-share below :data:`LEAST` is none.
+share below :data:`LEAST` is none. Of more than 1,000 groups an equal share is hardly larger than that: shares of many
+groups have more decimals, and a smaller one is the least.
 """
 
 from __future__ import annotations
@@ -11,14 +12,15 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from autoselection.operators.param import Param
+from autoselection.operators.param import DIGITS, Param
 from autoselection.operators.quotas import allocate
 
 Shares = NDArray[np.float64]
 
 DECIMALS = 4
+"""Of a share, unless the groups are so many that an equal one would be fewer than ten units."""
 LEAST = 0.0005
-"""Smallest share that is kept."""
+"""Smallest share that is kept of up to 1,000 groups."""
 CONCENTRATION = 8.0
 """Of the Dirichlet distribution around a known mixture that draws are from; every other draw is from the flat one."""
 SPREAD = 4.0
@@ -26,10 +28,14 @@ SPREAD = 4.0
 
 
 def canonical(shares: Shares, names: Sequence[str]) -> dict[str, float]:
-    """Weights by name, as recipes hold them."""
-    kept = np.where(shares < LEAST * shares.sum(), 0.0, shares)
-    units = allocate(10**DECIMALS, kept, np.full(len(kept), 10**DECIMALS))
-    return {name: unit / 10**DECIMALS for name, unit in zip(names, units.tolist(), strict=True)}
+    """Weights by name, as recipes hold them; no share is lost only because the groups are many."""
+    count = len(names)
+    decimals = min(DIGITS, max(DECIMALS, 1 + len(str(count - 1))))  # more than DIGITS no recipe holds
+    units = 10**decimals
+    least = min(LEAST * 10 ** (DECIMALS - decimals), 0.5 / count)  # below an equal share, so that the largest is kept
+    kept = np.where(shares < least * shares.sum(), 0.0, shares)
+    parts = allocate(units, kept, np.full(count, units))
+    return {name: part / units for name, part in zip(names, parts.tolist(), strict=True)}
 
 
 def shares_of(weights: Mapping[str, float], names: Sequence[str]) -> Shares | None:
