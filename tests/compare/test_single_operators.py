@@ -9,6 +9,7 @@ from autoselection.compare.single_operators import SCREENED, families
 from autoselection.operators import default_registry
 from autoselection.recipes import Recipe, materialize, subset_hash
 from autoselection.search import SearchConfig, single_operator_recipes
+from autoselection.testing import signal_table
 
 NAME = "single-operators"
 SPACE = SearchConfig(operators=("truncate_samples", "ifd_filter", "ngram_entropy", "varentropy_filter"))
@@ -76,6 +77,25 @@ def test_families_hold_all_recipes_once_and_begin_at_half() -> None:
     start = low.recipes[0].steps[0].params["scope"]
     assert near[0] == (0.5, start)
     assert {share for share, scope in near[1:4]} == {0.75, 0.5, 0.25}, "one step of the strengths, or the other scope"
+
+
+@pytest.mark.parametrize("name", default_registry().names())
+def test_whatever_operator_a_space_holds_its_recipes_are_ordered(name: str) -> None:
+    """Some have no strength, or one that is not searched."""
+    recipes = single_operator_recipes(signal_table(0, 60), config=SearchConfig(operators=("truncate_samples", name)))
+    found = families(recipes, np.random.default_rng(0), default_registry())
+    assert sum(len(family.recipes) for family in found) == len(recipes)
+    for family in found:
+        for recipe in family.recipes:
+            near = family.nearest_first(recipe)
+            assert near[0] == recipe and len(near) == len(family.recipes)
+
+
+def test_a_space_with_a_step_that_has_no_strength_is_screened_and_refined() -> None:
+    scorer = Preferring(Recipe.from_dict({"steps": [{"operator": "varentropy_mix", "params": {"temperature": 0.1}}]}))
+    session = Session(scorer, 8, 0, SearchConfig(operators=("truncate_samples", "varentropy_mix")))
+    METHODS[NAME].run(session, 0)
+    assert max(item.observed for item in session.log) == 1.0
 
 
 def test_all_of_them_have_the_budget_that_they_need() -> None:

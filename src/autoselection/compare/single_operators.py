@@ -56,8 +56,10 @@ class Family:
         )
 
     @cached_property
-    def _grid(self) -> list[float]:
-        return sorted({_params(recipe)[self.strength] for recipe in self.recipes}) if self.strength else []
+    def _grid(self) -> list[float | None]:
+        """Its strengths; a step whose size is set otherwise has none."""
+        strengths = {_params(recipe)[self.strength] for recipe in self.recipes} if self.strength else set()
+        return sorted(strengths, key=lambda share: share or 0.0)
 
 
 def families(recipes: Sequence[Recipe], rng: np.random.Generator, registry: OperatorRegistry) -> list[Family]:
@@ -74,9 +76,14 @@ def families(recipes: Sequence[Recipe], rng: np.random.Generator, registry: Oper
         strength = in_role(registry.get(operator).params, "strength")
         name = None if strength is None else strength.name
         if name is not None:
-            own.sort(key=lambda recipe: abs(math.log(_params(recipe)[name] / KEPT)))
+            own.sort(key=lambda recipe: _from_kept(_params(recipe)[name]))
         found.append(Family(tuple(own), name))
     return [found[place] for place in rng.permutation(len(found))]
+
+
+def _from_kept(share: float | None) -> float:
+    """How far a strength is from :data:`KEPT`; what has none, or keeps nothing, comes last."""
+    return abs(math.log(share / KEPT)) if share else math.inf
 
 
 def _params(recipe: Recipe) -> Mapping[str, Any]:
