@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from scipy import stats
 from scipy.stats import kendalltau, spearmanr
 
-from autoselection.diagnose import MIN_TRIALS, calibrate, correlate, rank_correlations
+from autoselection.diagnose import MIN_TRIALS, Proxy, calibrate, correlate, diagnose, rank_correlations
 from autoselection.diagnose.correlation import interval
 from autoselection.diagnose.diagnosis import state_proxies
 from autoselection.recipes import state_vector
@@ -38,6 +38,43 @@ def test_too_few_or_equal_values_are_said_and_not_correlated() -> None:
     assert "the score is the same" in (correlate(np.arange(20.0), np.ones(20)).reason or "")
     with pytest.raises(ValueError, match="one length"):
         correlate(np.arange(9.0), np.arange(8.0))
+
+
+@pytest.mark.parametrize("differing", [1, 2])
+def test_a_value_that_one_or_two_trials_alone_do_not_have_is_not_correlated(differing: int) -> None:
+    lopsided, spread = (np.arange(15) < differing).astype(float), np.arange(15.0)
+    for found, name in ((correlate(lopsided, spread), "the proxy"), (correlate(spread, lopsided), "the score")):
+        assert found.spearman is None and found.kendall is None and not found.excludes_zero
+        assert found.reason == f"{name} is the same in all trials but {differing}, at least 3 must differ"
+
+
+@pytest.mark.parametrize(("trials", "differing"), [(8, 3), (10, 3), (15, 3), (15, 4), (30, 5)])
+def test_lopsided_proxies_without_effect_seldom_exclude_zero(trials: int, differing: int) -> None:
+    proxy, chance = (np.arange(trials) < differing).astype(float), 0
+    for seed in range(200):
+        found = correlate(proxy, np.random.default_rng(seed).normal(size=trials), resamples=400)
+        chance += found.excludes_zero
+        for estimate in (found.spearman, found.kendall):
+            assert estimate is not None and estimate.low <= estimate.value <= estimate.high
+    assert chance / 200 < 0.13
+
+
+def test_of_proxies_that_could_not_be_correlated_nothing_else_is_said() -> None:
+    same = [Proxy("a", "state", np.ones(9)), Proxy("b", "state", np.eye(9)[0])]
+    assert diagnose("s", "dev", same, np.arange(9.0)).findings() == (
+        "Not correlated (the proxy is the same in all trials): a.",
+        "Not correlated (the proxy is the same in all trials but 1, at least 3 must differ): b.",
+    )
+    noise = [Proxy("c", "state", np.array([3.0, 1, 4, 1, 5, 9, 2, 6, 5]))]
+    assert (
+        "includes 0 for all 1 proxies"
+        in diagnose("s", "dev", noise, np.array([2.0, 7, 1, 8, 2, 8, 1, 8, 2])).findings()[0]
+    )
+
+
+def test_an_interval_holds_its_value() -> None:
+    found = interval(0.9, np.linspace(0.0, 0.5, 100))
+    assert found.low <= found.value <= found.high == 0.9
 
 
 def test_missing_values_leave_their_trial_out() -> None:

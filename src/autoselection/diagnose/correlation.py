@@ -22,6 +22,8 @@ Array = NDArray[np.float64]
 
 MIN_TRIALS = 8
 """Fewer pairs than this are not correlated: a bootstrap over them says nothing."""
+MIN_DIFFERING = 3
+"""Fewer trials than this that have another value than the commonest are not correlated: they would be the luck of one or two."""
 RESAMPLES = 2000
 LEVEL = 0.95
 _BLOCK = 250
@@ -104,10 +106,15 @@ def correlate(proxy: Array, truth: Array, *, seed: int = 0, resamples: int = RES
     if n < MIN_TRIALS:
         return Correlation(n, None, None, f"too few trials: {n}, at least {MIN_TRIALS} are needed")
     for values, name in ((x, "the proxy"), (y, "the score")):
-        if np.ptp(values) == 0:
+        differing = n - int(np.unique(values, return_counts=True)[1].max())
+        if not differing:
             return Correlation(n, None, None, f"{name} is the same in all trials")
+        if differing < MIN_DIFFERING:
+            reason = f"{name} is the same in all trials but {differing}, at least {MIN_DIFFERING} must differ"
+            return Correlation(n, None, None, reason)
     rho, tau = rank_correlations(x, y, np.ones((1, n)))
-    rhos, taus = rank_correlations(x, y, resample_counts(n, resamples, seed))
+    # A resample of equal values shows no relation: left out, those that hold the few others would decide alone.
+    rhos, taus = map(np.nan_to_num, rank_correlations(x, y, resample_counts(n, resamples, seed)))
     return Correlation(n, interval(float(rho[0]), rhos), interval(float(tau[0]), taus))
 
 
@@ -149,7 +156,7 @@ def rank_correlations(x: Array, y: Array, counts: Array) -> tuple[Array, Array]:
 
 
 def interval(value: float, resampled: Array) -> Estimate:
-    """The estimate with the 95% percentile interval of its resampled values (NaN ones are left out)."""
+    """The estimate with the 95% percentile interval of its resampled values, widened to hold the estimate where it lies outside."""
     tail = (1.0 - LEVEL) / 2.0
-    low, high = np.nanquantile(resampled, [tail, 1.0 - tail])
-    return Estimate(value, float(low), float(high))
+    low, high = np.quantile(resampled, [tail, 1.0 - tail])
+    return Estimate(value, min(value, float(low)), max(value, float(high)))

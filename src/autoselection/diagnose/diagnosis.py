@@ -137,7 +137,7 @@ class Diagnosis:
             listed = ", ".join(f"{line.name} {_number(line.correlation.spearman)}" for line in clear[:LISTED])
             listed += f" and {len(clear) - LISTED} weaker ones" if len(clear) > LISTED else ""
             said.append(f"Spearman's interval excludes 0 for {len(clear)} of {len(known)} proxies: {listed}.")
-        else:
+        elif known:
             said.append(
                 f"Spearman's interval includes 0 for all {len(known)} proxies: none is shown to predict the score."
             )
