@@ -10,7 +10,7 @@ import pytest
 from scipy import stats
 
 from autoselection.compare.comparison import Difference, Items, Run, compare_runs, first_at, item_scores
-from autoselection.compare.outputs import markdown, print_comparison
+from autoselection.compare.outputs import markdown, meaning, print_comparison
 from autoselection.evaluation import EvaluationResult
 from autoselection.report import write_comparison_page
 from autoselection.terminal import Terminal
@@ -156,6 +156,28 @@ def test_what_intervals_are_over_is_said_where_they_stand() -> None:
         assert {"over", "p", "ci95_together", "p_together", "detectable"} <= set(
             next(m for m in found.to_dict()["methods"] if m["method"] == "ours")["test_minus_reference"]
         )
+
+
+def _said(ours: list[Items | None], theirs: list[Items]) -> str:
+    """What a comparison says of its intervals; a search of None has no test score."""
+    searches = {"random": theirs, "ours": ours}
+    items = {f"{name}{k}": found for name, listed in searches.items() for k, found in enumerate(listed) if found}
+    runs = [_run(name, k, (0.1,), f"{name}{k}", 0.1) for name, listed in searches.items() for k in range(len(listed))]
+    return meaning(compare_runs("study", 1, runs, items, 1))
+
+
+def test_no_power_is_claimed_where_scores_do_not_vary() -> None:
+    same = _scored(np.arange(20.0))
+    assert "0.0000" not in _said([same, same], [same, same]) and "80%" not in _said([same, same], [same, same])
+    assert "cannot be said" in _said([same, same], [same, same])
+
+
+def test_why_intervals_are_over_items_only_is_said_as_it_is() -> None:
+    rng = np.random.default_rng(4)
+    many, one = ([_scored(rng.normal(size=size)) for _ in range(3)] for size in (20, 1))
+    assert "one scored search" in _said([many[0], None], many[1:])
+    alone = _said([*one], [*one[:2]])
+    assert "one search" not in alone and "No task has more than one test item" in alone
 
 
 def test_items_of_every_metric_are_read_with_its_sign_and_those_that_were_not_kept_are_told() -> None:

@@ -13,6 +13,9 @@ from autoselection.markup import inline, table
 from autoselection.statistics.compare import p_cell
 from autoselection.terminal import Terminal
 
+_SHOWN = 0.00005
+"""What rounds to less is shown as no difference: scores that do not vary."""
+
 
 def headings(comparison: Comparison) -> tuple[str, ...]:
     """Column headings of :func:`rows`."""
@@ -77,19 +80,27 @@ def meaning(comparison: Comparison) -> str:
     if not found:
         return ""
     said = "Alone: a method by itself; together: for all methods at once. "
-    if any(difference.over == ITEMS for difference in found):
-        said += (
-            "A method with one search is compared over test items only: other searches, and other trainings, may show "
-            "something else (--seeds)."
+    over_items = [difference for difference in found if difference.over == ITEMS]
+    if any(difference.searches < 2 for difference in over_items):
+        return said + (
+            "A method with one scored search is compared over test items only: other searches, and other trainings, may "
+            "show something else (--seeds)."
         )
-    else:
-        low, high = (bound(difference.detectable for difference in found) for bound in (min, max))
-        wide = f"{low:.4f}" if low == high else f"{low:.4f} to {high:.4f}, by method,"
-        said += (
-            f"Intervals are over searches and test items; chance in training, whose seeds all searches share, is in none. With {min(difference.searches for difference in found)} searches a "
-            f"difference of {wide} is found with 80% power, alone."
+    if over_items:
+        return (
+            said
+            + "No task has more than one test item, so intervals and p-values say nothing of other items or searches."
         )
-    return said
+    said += (
+        "Intervals are over searches and test items; chance in training, whose seeds all searches share, is in none. "
+    )
+    detectable = [f"{difference.detectable:.4f}" for difference in found if difference.detectable >= _SHOWN]
+    if not detectable:
+        return said + "Scores vary over neither here, so what difference would be found cannot be said."
+    low, high = min(detectable, key=float), max(detectable, key=float)
+    wide = low if low == high else f"{low} to {high}, by method,"
+    searches = min(difference.searches for difference in found)
+    return said + f"With {searches} searches a difference of {wide} is found with 80% power, alone."
 
 
 def _curve_headings(comparison: Comparison) -> tuple[str, ...]:
