@@ -109,6 +109,15 @@ def test_the_table_says_what_happened(study_config: Path, tmp_path: Path, execut
     assert subset_hash(pool.row_of(ids)) == run.incumbent
 
 
+def test_what_methods_pick_is_filed_under_names_that_every_system_has(
+    study_config: Path, tmp_path: Path, executor: FastExecutor
+) -> None:
+    _compare(study_config, tmp_path, ("random", "mix:equal"), seeds=(0,))
+    files = {path.name: json.loads(path.read_text()) for path in (tmp_path / "incumbents").iterdir()}
+    assert sorted(files) == ["mix-equal-seed0.json", "random-seed0.json"]
+    assert all(ids and all(isinstance(each, str) for each in ids) for ids in files.values())
+
+
 class Forgetting(FastExecutor):
     """The fewer rows the better on addition and the worse on boolean, of which the untrained model knows all."""
 

@@ -24,6 +24,7 @@ from autoselection.errors import ConfigError, StudyError
 from autoselection.evaluation import EvaluationResult
 from autoselection.executors import make_executor
 from autoselection.ledger import Journal, Ledger, Wanted, keyed_account
+from autoselection.pool import Pool
 from autoselection.progress import console
 from autoselection.seeds import check_seeds
 from autoselection.study.kind import JOURNAL, check_kind
@@ -151,12 +152,13 @@ def _with_test(run: Run, results: Sequence[EvaluationResult] | None) -> Run:
     return Run(**{**vars(run), "test": float(np.mean([result.score for result in results])), "test_tasks": tasks})
 
 
-def _write_incumbents(out: Path, sessions: dict[tuple[str, int], Session], pool: Any) -> None:
+def _write_incumbents(out: Path, sessions: dict[tuple[str, int], Session], pool: Pool) -> None:
     """The row ids of every incumbent, as ``autoselection evaluate --subset`` reads them."""
     folder = out / "incumbents"
     folder.mkdir(exist_ok=True)
     for (name, seed), session in sessions.items():
         pick = standing(session.log, session.floors)
         if pick is not None:
-            ids = [str(pool.ids[int(row)]) for row in pick.rows]
-            files.write_text(folder / f"{name}-seed{seed}.json", json.dumps(ids) + "\n")
+            # No file system of Windows has ':' in a name, which methods such as 'mix:equal' have.
+            file = folder / f"{name.replace(':', '-')}-seed{seed}.json"
+            files.write_text(file, json.dumps(pool.row_ids(pick.rows)) + "\n")
