@@ -18,6 +18,7 @@ from autoselection.errors import ConfigError, RecipeError
 from autoselection.recipes import Recipe, Step, materialize
 from autoselection.recipes.data_juicer import configured_filters, from_data_juicer, to_data_juicer
 from autoselection.signals import SignalTable
+from autoselection.signals.families.data_juicer import DataJuicerOptions
 
 LENGTH = "__dj__stats__.text_len"
 THEIRS = """
@@ -134,6 +135,7 @@ def test_many_cuts_go_into_recipes_of_their_own_and_keep_the_same_rows() -> None
             "its top_ratio is 'half', no number",
         ),
         ({"topk_specified_field_selector": {"field_key": LENGTH, "top_ratio": 1.5}}, "'fraction' must be a number"),
+        ({"text_length_filter": {"min_len": 10**400}}, "its min_len is too large a number"),
         ({"topk_specified_field_selector": {"field_key": LENGTH, "topk": 2.5}}, "its topk is 2.5, no whole number"),
         (
             {"range_specified_field_selector": {"field_key": LENGTH, "lower_percentile": 0.9, "upper_percentile": 0.1}},
@@ -152,7 +154,16 @@ def test_what_has_no_counterpart_is_refused_with_the_reason_or_left_out(entry: d
 
 @pytest.mark.parametrize(
     "document",
-    [None, [], {"process": 3}, {"process": "text_length_filter"}, {"process": [{"a": 1, "b": 2}]}, {"process": [7]}],
+    [
+        None,
+        [],
+        {"process": 3},
+        {"process": "text_length_filter"},
+        {"process": [{"a": 1, "b": 2}]},
+        {"process": [7]},
+        {"process": [{"text_length_filter": {1: 1}}]},
+        {"process": [{"text_length_filter": [1]}]},
+    ],
 )
 def test_what_is_no_recipe_of_data_juicer_is_one_sentence(document: Any) -> None:
     with pytest.raises(RecipeError, match=r"a list called 'process'|expected an operator's name"):
@@ -263,6 +274,17 @@ def test_parameters_of_a_filter_go_there_and_back_by_the_configuration(tmp_path:
     (tmp_path / "config.yaml").write_text("signals: {options: {}}")
     with pytest.raises(ConfigError, match=r"has no signals\.options\.data_juicer"):
         configured_filters(tmp_path / "config.yaml")
+
+
+def test_two_statistics_of_one_filter_are_computed_under_names_of_their_own() -> None:
+    process = [
+        {"alphanumeric_filter": {"tokenization": tokens, "min_ratio": low, "max_ratio": 0.9}}
+        for tokens, low in ((True, 0.1), (False, 0.2), (True, 0.3))
+    ]
+    found = from_data_juicer({"process": process})
+    options = DataJuicerOptions.model_validate(found.signal_options()["signals"]["options"]["data_juicer"])
+    assert [each.label for each in options.filters] == ["alphanumeric", "alphanumeric.2"]
+    assert to_data_juicer(found.recipe, filters=options.filters).document["process"] == process
 
 
 def test_a_statistic_is_computed_once_as_data_juicer_does() -> None:

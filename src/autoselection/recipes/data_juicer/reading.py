@@ -100,8 +100,9 @@ def _entry(entry: Any, where: str) -> tuple[str, Mapping[str, Any]]:
         return entry, {}
     if isinstance(entry, Mapping) and len(entry) == 1:
         ((name, params),) = entry.items()
-        if isinstance(name, str) and (params is None or isinstance(params, Mapping)):
-            return name, params or {}
+        params = {} if params is None else params
+        if isinstance(name, str) and isinstance(params, Mapping) and all(isinstance(key, str) for key in params):
+            return name, params
     raise RecipeError(f"{where}: expected an operator's name with its parameters, not {clipped(repr(entry))}.")
 
 
@@ -109,9 +110,13 @@ def _number(params: Mapping[str, Any], key: str) -> float | None:
     value = params.get(key)
     if value is not None and (not isinstance(value, (int, float)) or isinstance(value, bool)):
         raise NoCounterpart(f"its {key} is {clipped(repr(value))}, no number")
-    if value is not None and math.isnan(value):
+    try:
+        number = None if value is None else float(value)
+    except OverflowError:
+        raise NoCounterpart(f"its {key} is too large a number") from None
+    if number is not None and math.isnan(number):
         raise NoCounterpart(f"its {key} is not a number")
-    return None if value is None else float(value)
+    return number
 
 
 def _first(keys: Any) -> str:
@@ -187,6 +192,10 @@ class _Reading:
                 f"{name}: Data-Juicer 1.6.1 has no parameter '{clipped(unknown)}' of it; it is handed on as it is."
             )
         asked = DataJuicerFilter.model_validate({"filter": name, "part": part, "params": plain})
+        labels = {each.label for each in self.filters.values()}
+        if asked.statistics[0] not in self.filters and asked.label in labels:  # it computes another number of the same
+            names = (f"{asked.label}.{number}" for number in range(2, 2 + len(labels)))
+            asked = asked.model_copy(update={"name": next(name for name in names if name not in labels)})
         known = self.filters.setdefault(asked.statistics[0], asked)
         if known != asked:
             self.remarks.append(
