@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import datetime
 import json
+import re
+import time
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +15,7 @@ from hypothesis import strategies as st
 
 from autoselection.errors import EvaluationError
 from autoselection.language.chat import ANSWER, CALL, REASONING, ChatOptions, Conversation, ConversationEncoder, Encoded
+from autoselection.language.chat.kinds import calls_in
 from autoselection.language.chat.options import own_templates
 from autoselection.language.models import load_tokenizer, save_tokenizer
 
@@ -376,8 +379,9 @@ def test_the_mark_that_ends_an_answer_is_told_where_the_template_strips_it(tiny_
 
 @pytest.mark.parametrize("template", [None, "THINKING", "LAST"])
 @pytest.mark.parametrize("blank", ["", "\n"])
+@pytest.mark.parametrize("spelled", ["", "<|im_end|>"])
 def test_turns_beyond_the_longest_sequence_are_not_rendered_for_nothing(
-    tiny_model_dir: Path, monkeypatch: Any, template: str | None, blank: str
+    tiny_model_dir: Path, monkeypatch: Any, template: str | None, blank: str, spelled: str
 ) -> None:
     """What is encoded of a long conversation is the beginning of all of it, at the price of that beginning."""
     rows = []
@@ -385,8 +389,8 @@ def test_turns_beyond_the_longest_sequence_are_not_rendered_for_nothing(
         row = []
         for number in range(turns):
             row += [
-                said("user", f"question {number}"),
-                said("assistant", f"<think>\n{number}\n</think>\n\nanswer{blank}"),
+                said("user", f"question {number}{spelled if number % 7 == 0 else ''}"),
+                said("assistant", f"<think>\n{number}\n</think>\n\nanswer{spelled if number % 5 == 3 else ''}{blank}"),
             ]
         rows.append(row)
 
@@ -409,6 +413,47 @@ def test_turns_beyond_the_longest_sequence_are_not_rendered_for_nothing(
     )
     cut.encode(rows[1])
     assert len(calls) < 100, len(calls)  # 400 and more for all turns
+
+
+def test_a_long_row_that_spells_a_control_token_takes_hardly_longer_than_another(tiny_model_dir: Path) -> None:
+    encoder = ConversationEncoder(load_tokenizer(tiny_model_dir), max_length=800)
+    row = [said(role, f"{role} {number}") for number in range(400) for role in ("user", "assistant")]
+    row[0] = said("user", "what is <|im_end|>?")
+    before = time.process_time()
+    assert encoder.encode(row).truncated
+    assert time.process_time() - before < 10
+
+
+@pytest.mark.parametrize("piece", [" ", "<tool_call> ", "<functioncall>\n", "\n[TOOL_CALLS]"])
+def test_what_is_no_call_is_looked_through_in_time_that_grows_with_its_length(tiny_model_dir: Path, piece: str) -> None:
+    encoder = make(tiny_model_dir, THINKING)
+    answer = "a <" + piece * (100_000 // len(piece)) + "b"
+    before = time.process_time()
+    encoder.encode([said("user", "q"), said("assistant", answer)])
+    assert time.process_time() - before < 10
+
+
+MARKS = ["<tool_call>", "</tool_call>", "<function_call>", "</function_call>", "[TOOL_CALLS]", "<functioncall>"]
+
+
+@settings(max_examples=1000, deadline=None)
+@given(
+    st.lists(st.sampled_from([*MARKS, "</functioncall>", " ", "\n", "\u00a0", "x", "<", "</"]), max_size=14),
+    st.integers(0, 20),
+    st.integers(0, 200),
+)
+def test_calls_are_where_one_expression_finds_them(pieces: list[str], start: int, length: int) -> None:
+    """The expression says what a call is; it takes the square of a long text's length."""
+    calls = re.compile(
+        r"\s*<(tool_call|function_call)>.*?</\1>|\s*\[TOOL_CALLS\][^\n]*"
+        r"|\s*<functioncall>(?:(?:(?!<functioncall>).)*?</functioncall>|[^\n]*)",
+        re.DOTALL,
+    )
+    written = "".join(pieces)
+    start, end = min(start, len(written)), min(start + length, len(written))
+    assert list(calls_in(written, start, max(start, end))) == [
+        found.span() for found in calls.finditer(written, start, max(start, end))
+    ]
 
 
 def test_a_template_that_asks_with_less_than_it_writes_is_known(tiny_model_dir: Path) -> None:

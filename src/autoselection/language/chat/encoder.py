@@ -317,7 +317,7 @@ class ConversationEncoder:
         spells = self._spells(given)
         if not spells:
             rendering = Rendering(shapes.template, given)
-            reach = self._reach(rendering) if turns == "all" and len(trained) > _MANY_TURNS else None
+            reach = self._reach(rendering, trained, turns)
             samples = shapes.sample(rendering, trained, turns, learn=reach is None)
             if samples is None:
                 shapes.check(given)
@@ -339,13 +339,25 @@ class ConversationEncoder:
         self._refuse_conflict(shapes)
         return text, []
 
-    def _reach(self, rendering: Rendering) -> int | None:
-        """How many characters of a conversation the longest sequence holds; None if that is all of it, or nearly so."""
-        if len(rendering.whole) <= _LONG_TEXT * self.max_length:
+    def _reach(
+        self, rendering: Rendering, trained: Sequence[int], turns: Turns, marker: Marker | None = None
+    ) -> int | None:
+        """How many characters of a conversation with many turns the longest sequence holds; None if that is all of it, or nearly so.
+
+        Args:
+            marker: what restores the text, of which the longest sequence is, if it has marks.
+        """
+        if turns != "all" or len(trained) <= _MANY_TURNS:
+            return None
+        text, spelled = (rendering.whole, []) if marker is None else marker.restore(rendering.whole)
+        if len(text) <= _LONG_TEXT * self.max_length:
             return None
         with lifted_memory():
-            ids, offsets = self._tokens([(rendering.whole, [])])[0]
-        return int(offsets[self.max_length - 1][1]) if len(ids) > self.max_length else None
+            ids, offsets = self._tokens([(text, spelled)])[0]
+        if len(ids) <= self.max_length:
+            return None
+        reach = int(offsets[self.max_length - 1][1])
+        return reach if marker is None else marker.origin(rendering.whole, reach)
 
     def _marked_samples(
         self, given: TemplateInput, shapes: Shapes, trained: Sequence[int], turns: Turns
@@ -355,7 +367,7 @@ class ConversationEncoder:
         real = Rendering(shapes.template, given)
         marker, marked = self._marked(given)
         rendering = Rendering(shapes.template, marked)
-        samples = shapes.writer.samples(rendering, trained, turns)
+        samples = shapes.writer.samples(rendering, trained, turns, self._reach(rendering, trained, turns, marker))
         found = []
         for sample in samples:
             text, spelled = marker.restore(sample.text)
@@ -380,7 +392,8 @@ class ConversationEncoder:
     ) -> list[tuple[RenderedSample, list[Span]]]:
         """The template acts upon control tokens in the row's text."""
         self._refuse_conflict(shapes)
-        return [(sample, []) for sample in shapes.writer.samples(real, trained, turns)]
+        samples = shapes.writer.samples(real, trained, turns, self._reach(real, trained, turns))
+        return [(sample, []) for sample in samples]
 
     def _refuse_conflict(self, shapes: Shapes) -> None:
         """Refuse a row upon whose control tokens the template acts, unless the template is to be followed."""

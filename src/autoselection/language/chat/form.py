@@ -140,6 +140,17 @@ class Marker:
             shift += len(self.texts[int(found[1])]) - len(found[0])
         return position + shift
 
+    def origin(self, text: str, position: int) -> int:
+        """Where a position of the restored text is in the marked one; behind a mark if it is within what that stands for."""
+        shift = 0
+        for found in MARK.finditer(text):
+            if found.start() + shift >= position:
+                break
+            shift += len(self.texts[int(found[1])]) - len(found[0])
+            if found.end() + shift >= position:
+                return found.end()
+        return position - shift
+
 
 def mark(number: int) -> str:
     """A mark."""

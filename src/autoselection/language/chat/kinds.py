@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from types import MappingProxyType
 from typing import Any
 
@@ -30,11 +30,8 @@ _CLOSED_BY = {
     for opening, closing in REASONING_MARKS.items()
 }
 _BEHIND = re.compile(rf"\s*(?:{CLOSINGS}|</\w+>|\[/\w+\]|<\|[^|<>]*\|>)?\s*", re.IGNORECASE)
-_GLAIVE = re.escape(GLAIVE_CALL)
-_CALLS = re.compile(
-    rf"\s*<({'|'.join(CALL_TAGS)})>.*?</\1>|\s*{re.escape(MISTRAL_CALLS)}[^\n]*"
-    rf"|\s*{_GLAIVE}(?:(?:(?!{_GLAIVE}).)*?{re.escape(GLAIVE_CALL.replace('<', '</'))}|[^\n]*)",
-    re.DOTALL,
+_CALL = re.compile(
+    "|".join(re.escape(mark) for mark in (*(f"<{tag}>" for tag in CALL_TAGS), MISTRAL_CALLS, GLAIVE_CALL))
 )
 
 
@@ -119,13 +116,40 @@ def kinds_of(
             pieces.append((content_end, ANSWER))
         return (*pieces, (end, CALL))
     position, last = first, ANSWER
-    for block in _CALLS.finditer(text, first, max(first, content_end)):
-        if block.start() > position:
-            pieces.append((block.start(), ANSWER))
-        pieces.append((block.end(), CALL))
-        position = block.end()
+    for called, behind in calls_in(text, first, max(first, content_end)):
+        if called > position:
+            pieces.append((called, ANSWER))
+        pieces.append((behind, CALL))
+        position = behind
         last = CALL if not text[position:content_end].strip() else ANSWER
     return (*pieces, (end, last)) if position < end else tuple(pieces)
+
+
+def calls_in(text: str, start: int, end: int) -> Iterator[tuple[int, int]]:
+    """Where calls stand in a part of a text, with the blanks in front of them; in time that grows with its length alone.
+
+    A tag that is not closed opens no call. What Glaive's mark opens ends where it is closed before it is opened again, else with its
+    line, as what Mistral's opens always does.
+    """
+    position, behind = start, start  # what was looked at, and where the last call ends
+    closings: set[str] = set()  # of which there is no other
+    while opening := _CALL.search(text, position, end):
+        mark, position = opening[0], opening.end()
+        closing = mark.replace("<", "</")
+        limit = text.find(mark, position, end) if mark == GLAIVE_CALL else -1
+        found = -1
+        if mark != MISTRAL_CALLS and closing not in closings:
+            found = text.find(closing, position, end if limit < 0 else limit)
+        if found >= 0:
+            position = found + len(closing)
+        elif mark in (MISTRAL_CALLS, GLAIVE_CALL):
+            line = text.find("\n", position, end)
+            position = end if line < 0 else line
+        else:
+            closings.add(closing)
+            continue
+        yield behind + len(text[behind : opening.start()].rstrip()), position
+        behind = position
 
 
 def _reasoning_end(message: Mapping[str, Any], text: str, start: int, first: int, content_end: int) -> int:

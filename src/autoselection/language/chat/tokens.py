@@ -64,11 +64,12 @@ class TextTokenizer:
         found = with_tokens.encode(shortened, add_special_tokens=False)
         ids: list[int] = []
         offsets: list[tuple[int, int]] = []
-        stretches = _stretches(shortened, found.ids, found.offsets, self._special)
+        known, known_at = found.ids, found.offsets  # each makes a list of all tokens when it is asked for
+        stretches = _stretches(shortened, known, known_at, self._special)
         for start, end, first, last in stretches:
             if stand_in not in shortened[start:end]:
-                ids += found.ids[first:last]
-                offsets += [(places[left], places[right]) for left, right in found.offsets[first:last]]
+                ids += known[first:last]
+                offsets += [(places[left], places[right]) for left, right in known_at[first:last]]
                 continue
             base = places[start]
             # At the very beginning of a text some tokenizers do otherwise than behind a token.
