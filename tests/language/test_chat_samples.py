@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 
 from autoselection.errors import EvaluationError
 from autoselection.language.chat import ANSWER, CALL, REASONING, ChatOptions, Conversation, ConversationEncoder, Encoded
+from autoselection.language.chat.form import Marker
 from autoselection.language.chat.kinds import calls_in
 from autoselection.language.chat.options import own_templates
 from autoselection.language.models import load_tokenizer, save_tokenizer
@@ -413,6 +414,19 @@ def test_turns_beyond_the_longest_sequence_are_not_rendered_for_nothing(
     )
     cut.encode(rows[1])
     assert len(calls) < 100, len(calls)  # 400 and more for all turns
+
+
+@given(st.lists(st.sampled_from(["a", "bc", "<|im_end|>", "<s>"]), max_size=14), st.integers(98, 1002))
+def test_marks_are_left_out_of_account_where_a_text_is_cut(pieces: list[str], before: int) -> None:
+    """A mark is longer or shorter than what it stands for."""
+    marker = Marker(re.compile(r"<\|im_end\|>|<s>"))
+    marker("<s>" * before)  # numbers of three and four digits
+    marked = marker("".join(pieces))
+    restored, spelled = marker.restore(marked)
+    inside = {place for start, end in spelled for place in range(start + 1, end)}
+    for position in range(len(restored) + 1):
+        found = marker.place(marked, marker.origin(marked, position))
+        assert found == position if position not in inside else found > position
 
 
 def test_a_long_row_that_spells_a_control_token_takes_hardly_longer_than_another(tiny_model_dir: Path) -> None:
