@@ -28,6 +28,8 @@ MAX_BYTES = 2**20
 MAX_DEPTH = 40
 #: Most values, with every alias counted as what it stands for (count).
 MAX_VALUES = 100_000
+#: The same of recipes and locks, which this package writes itself: they may name hundreds of thousands of sources.
+MAX_OWN_BYTES, MAX_OWN_VALUES = 2**26, 1_000_000
 #: Whole numbers lie between minus this and this.
 MAX_NUMBER = 2**63 - 1
 
@@ -63,8 +65,9 @@ class _Loader(yaml.SafeLoader):
         for first, entries in yaml.SafeLoader.yaml_implicit_resolvers.items()
     }
 
-    def __init__(self, text: str) -> None:
+    def __init__(self, text: str, most: int = MAX_VALUES) -> None:
         super().__init__(text)
+        self._most = most
         self._depth = 0
         self._count = 0
         self._sizes: dict[int, int] = {}
@@ -76,8 +79,8 @@ class _Loader(yaml.SafeLoader):
         if self._depth > MAX_DEPTH:
             raise _RefusedYaml(f"it is nested deeper than {MAX_DEPTH} levels", mark)
         self._count += 1
-        if self._count > MAX_VALUES:  # before the rest is read, which takes its time
-            raise _RefusedYaml(f"it holds more than {MAX_VALUES:,} values", mark)
+        if self._count > self._most:  # before the rest is read, which takes its time
+            raise _RefusedYaml(f"it holds more than {self._most:,} values", mark)
         alias = self.check_event(yaml.AliasEvent)
         node = super().compose_node(parent, index)
         self._depth -= 1
@@ -96,8 +99,8 @@ class _Loader(yaml.SafeLoader):
         return node
 
     def _check_size(self, values: int, mark: Any) -> None:
-        if values > MAX_VALUES:
-            raise _RefusedYaml(f"lists and aliases stand for more than {MAX_VALUES:,} values here", mark)
+        if values > self._most:
+            raise _RefusedYaml(f"lists and aliases stand for more than {self._most:,} values here", mark)
 
     def scan_flow_scalar_non_spaces(self, double: bool, start_mark: Any) -> list[str]:
         """Read text in quotes; PyYAML lets escapes of no character through to ``chr``."""
@@ -175,40 +178,43 @@ class _UnusableYaml(ValueError):
     """A value that is not read, with the reason."""
 
 
-def read_yaml(path: Path, error: type[AutoSelectionError] = ConfigError) -> tuple[Any, yaml.Node | None]:
+def read_yaml(
+    path: Path, error: type[AutoSelectionError] = ConfigError, *, own: bool = False
+) -> tuple[Any, yaml.Node | None]:
     """A YAML file, or JSON if its name ends in ``.json``, and its composed tree for the line numbers of messages.
 
     Args:
         error: class of the errors raised.
+        own: it is of a kind that this package writes, and may be as large as those.
 
     Raises:
         AutoSelectionError: ``error``: it is not one document that can be used.
         OSError: the file cannot be read.
     """
-    text = read_text(path, error)
+    text = read_text(path, error, own=own)
     if path.suffix.lower() == ".json":
-        return parse_json(text, str(path), error), None
-    return parse_yaml(text, str(path), error)
+        return parse_json(text, str(path), error, own=own), None
+    return parse_yaml(text, str(path), error, own=own)
 
 
-def read_text(path: Path, error: type[AutoSelectionError] = ConfigError) -> str:
-    """The text of a file that people write: UTF-8, or UTF-16 with its mark.
+def read_text(path: Path, error: type[AutoSelectionError] = ConfigError, *, own: bool = False) -> str:
+    """The text of a file that people write: UTF-8, or UTF-16 with its mark; ``own`` as of :func:`read_yaml`.
 
     Raises:
         AutoSelectionError: ``error``: it is neither, or too large.
         OSError: the file cannot be read.
     """
     with path.open("rb") as stream:
-        return _decoded(stream.read(MAX_BYTES + 1), str(path), error)
+        return _decoded(stream.read((MAX_OWN_BYTES if own else MAX_BYTES) + 1), str(path), error, own)
 
 
 def parse_yaml(
-    content: bytes | str, where: str, error: type[AutoSelectionError] = ConfigError
+    content: bytes | str, where: str, error: type[AutoSelectionError] = ConfigError, *, own: bool = False
 ) -> tuple[Any, yaml.Node | None]:
     """A YAML document and its composed tree; see :func:`read_yaml`."""
-    text = _decoded(content, where, error)
+    text = _decoded(content, where, error, own)
     try:
-        loader = _Loader(text)
+        loader = _Loader(text, MAX_OWN_VALUES if own else MAX_VALUES)
         try:
             node = loader.get_single_node()
             return (None if node is None else loader.construct_document(node)), node
@@ -229,9 +235,11 @@ def parse_yaml(
         raise error(f"{where}:{_line(problem)}: not valid YAML: {said}.") from None
 
 
-def parse_json(content: bytes | str, where: str, error: type[AutoSelectionError] = ConfigError) -> Any:
+def parse_json(
+    content: bytes | str, where: str, error: type[AutoSelectionError] = ConfigError, *, own: bool = False
+) -> Any:
     """A JSON document under the same limits; see :func:`read_yaml`."""
-    text = _decoded(content, where, error)
+    text = _decoded(content, where, error, own)
     try:
         document = json.loads(
             text,
@@ -298,9 +306,10 @@ def dump_yaml(document: Any, **options: Any) -> str:
     return text
 
 
-def _decoded(content: bytes | str, where: str, error: type[AutoSelectionError]) -> str:
-    if len(content) > MAX_BYTES:
-        raise error(f"{where}: larger than {MAX_BYTES // 2**20} MiB: is this the right file?")
+def _decoded(content: bytes | str, where: str, error: type[AutoSelectionError], own: bool = False) -> str:
+    most = MAX_OWN_BYTES if own else MAX_BYTES
+    if len(content) > most:
+        raise error(f"{where}: larger than {most // 2**20} MiB: is this the right file?")
     if isinstance(content, str):
         return content.removeprefix("\ufeff")
     encoding = "utf-16" if content.startswith(_UTF16) else "utf-8-sig"

@@ -177,6 +177,14 @@ def test_what_is_no_lock_is_refused_in_a_sentence(text: str, said: str, tmp_path
         Lock.read(tmp_path / "nothing.yaml")
 
 
+def test_a_lock_of_very_many_sources_is_read_again(lock: Lock, tmp_path: Path):
+    sources = [f"{number:0200d}" for number in range(6000)]
+    recipe = Recipe((Step("source_filter", {"sources": sources}),))
+    many = lock.model_copy(update={"recipe": recipe.to_dict()})
+    many.write(tmp_path / "many.lock.yaml")
+    assert Lock.read(tmp_path / "many.lock.yaml") == many
+
+
 def test_a_lock_is_plain_yaml(lock: Lock, tmp_path: Path):
     document = yaml.safe_load((tmp_path / "recipe.lock.yaml").read_text())
     assert document["seed"] == 3 and document["pool"]["rows"] == 60 and len(document["recipe"]["steps"]) == 4

@@ -246,6 +246,15 @@ def test_a_missing_file_is_named(tmp_path):
         Recipe.load(tmp_path / "none.yaml")
 
 
+@pytest.mark.parametrize(("sources", "length"), [(6000, 200), (51_000, 1)])
+def test_recipes_of_very_many_sources_are_read_again(tmp_path, sources, length):
+    """More bytes, and more values, than other documents may have."""
+    weights = {f"{number:0{length}d}": 1.0 for number in range(sources)}
+    made = recipe(("source_mix", {"weights": weights}))
+    made.dump(tmp_path / "recipe.yaml")
+    assert Recipe.load(tmp_path / "recipe.yaml") == made
+
+
 def test_too_many_steps_are_refused():
     with pytest.raises(RecipeError, match="at most 6 steps"):
         recipe(*[("ifd_filter", {})] * (MAX_STEPS + 1)).canonical()

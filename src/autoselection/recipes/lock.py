@@ -144,7 +144,7 @@ class Lock(StrictModel):
         """
         path = Path(path)
         try:
-            document, tree = read_yaml(path, RecipeError)
+            document, tree = read_yaml(path, RecipeError, own=True)
         except FileNotFoundError:
             raise RecipeError(f"{path}: there is no such lock file; --lock {path} writes one.") from None
         except OSError as error:

@@ -239,7 +239,7 @@ class Recipe:
         """Read a YAML (or JSON) recipe file; RecipeError names the file and the place."""
         path = Path(path)
         try:
-            data, _ = read_yaml(path, RecipeError)
+            data, _ = read_yaml(path, RecipeError, own=True)
         except FileNotFoundError:
             raise RecipeError(f"{path}: there is no such recipe file.") from None
         except OSError as error:
