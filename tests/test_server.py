@@ -4,6 +4,10 @@ from __future__ import annotations
 
 import gzip
 import json
+import os
+import signal
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Iterator
@@ -44,6 +48,12 @@ def echo() -> Iterator[Echo]:
             time.sleep(asked.get("wait", 0.0))
             body = gzip.compress(body) if asked.get("zipped") else body
             try:
+                if "moved" in asked:
+                    self.send_response(302)
+                    self.send_header("location", asked["moved"])
+                    self.send_header("content-length", "0")
+                    self.end_headers()
+                    return
                 self.send_response(200)
                 if asked.get("zipped"):
                     self.send_header("content-encoding", "gzip")
@@ -70,6 +80,49 @@ def test_a_request_that_takes_too_long_ends_alone(echo: Echo) -> None:
     late = replies.pop(2)
     assert (late.body, late.error, late.lost) == (None, "no answer within 3 s", 1)
     assert [json.loads(reply.body or b"")["number"] for reply in replies] == [0, 1, 3, 4, 5]
+
+
+_ASKING = """
+import sys
+from autoselection.server import Server
+settings = dict(key="", retries=0, longest=1 << 20, setting="here", purpose="a test")
+server = Server(base_url=sys.argv[1], timeout=float(sys.argv[2]), **settings)
+try:
+    print(server.post("/x", {"wait": 100.0}).error)
+except KeyboardInterrupt:
+    print("interrupted")
+"""
+
+
+@pytest.mark.parametrize(
+    ("timeout", "said"),
+    [
+        pytest.param(
+            100.0, "interrupted", marks=pytest.mark.skipif(os.name != "posix", reason="sends a signal of POSIX")
+        ),
+        (0.5, "no answer within 0.5 s"),
+    ],
+)
+def test_a_program_that_ends_does_not_wait_for_the_server(echo: Echo, timeout: float, said: str) -> None:
+    """Interrupted while it waits for an answer, or at its end after it waited long enough."""
+    command = [sys.executable, "-c", _ASKING, echo.url, str(timeout)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as program:
+        while not echo.headers and program.poll() is None:
+            time.sleep(0.02)
+        if said == "interrupted":
+            program.send_signal(signal.SIGINT)
+        try:
+            assert program.communicate(timeout=50)[0].strip() == said
+        finally:
+            program.kill()
+
+
+def test_no_part_of_the_key_is_told_where_an_address_is_cut(echo: Echo) -> None:
+    key = "sk-0123456789-abcdefghij-klmnopqrst"
+    for begun in range(60, 100, 7):
+        moved = f"{'/'.ljust(begun, 'x')}{key}"
+        error = echo.server(key=key).post("/x", {"moved": moved}).error or ""
+        assert "it sends on to /x" in error and "sk-" not in error, error
 
 
 def test_openais_customer_is_named_only_where_openais_key_goes(echo: Echo, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -8,12 +8,12 @@ from __future__ import annotations
 
 import os
 import re
+import threading
 import time
 from collections.abc import Callable, Mapping
-from concurrent.futures import ThreadPoolExecutor
-from concurrent.futures import TimeoutError as Expired
 from contextlib import closing
 from dataclasses import dataclass
+from queue import Empty, SimpleQueue
 from typing import TYPE_CHECKING, Any, TypeVar
 from urllib.parse import urlsplit
 
@@ -190,7 +190,7 @@ class Server:
             try:
                 found = self._in_time(path, body, timeout)
                 return Reply(found, None, None, attempt, lost, time.monotonic() - started)
-            except (openai.APITimeoutError, Expired):
+            except (openai.APITimeoutError, Empty):
                 error, lost = f"no answer within {timeout:g} s", lost + 1
             except _TooLong:
                 error, lost, again = f"the answer is longer than {self._longest >> 20} MiB", lost + 1, False
@@ -200,7 +200,8 @@ class Server:
                 said = problem.message.partition(" - ")[2] or problem.response.text
                 again, error = _passes(status), f"status {status}: {said}"
                 if 300 <= status < 400:
-                    elsewhere = problem.response.headers.get("location", "another address")
+                    # Hidden before it is cut: no part of the key is to be left at its end.
+                    elsewhere = self._secret.hidden(problem.response.headers.get("location", "another address"))
                     error = (
                         f"status {status}: it sends on to {elsewhere[: _LONGEST_ERROR // 3]}; that is not followed, as "
                         f"prompts and the key would go there: set {self._setting} to the address that answers"
@@ -229,18 +230,24 @@ class Server:
             client = self._idle.pop()
         except IndexError:
             client = self._open()
-        worker = ThreadPoolExecutor(max_workers=1, thread_name_prefix="server")
+        answers: SimpleQueue[bytes | BaseException] = SimpleQueue()
+
+        def ask() -> None:
+            try:
+                answers.put(self._once(client, path, body))
+            except BaseException as error:  # noqa: BLE001 - raised where the answer is waited for
+                answers.put(error)
+
+        # A daemon: a program that ends, or is interrupted, does not wait for the server.
+        threading.Thread(target=ask, name="server", daemon=True).start()
         try:
-            found = worker.submit(self._once, client, path, body).result(timeout)
-        except Expired:
+            found = answers.get(timeout=timeout)
+        except BaseException:  # it takes too long, or the program is interrupted
             client.close()  # ends the abandoned attempt at its next read
             raise
-        except Exception:
-            self._idle.append(client)
-            raise
-        finally:
-            worker.shutdown(wait=False)
         self._idle.append(client)
+        if isinstance(found, BaseException):
+            raise found
         return found
 
     def _once(self, client: OpenAI, path: str, body: Mapping[str, Any] | None) -> bytes:
