@@ -126,6 +126,31 @@ def test_the_best_is_chosen_among_what_keeps_the_floor(
     assert len(jobs) == count and again.best().id == best.id, "nothing is scored twice"
 
 
+def test_a_training_that_serves_several_rows_costs_once(study_config: Path, tmp_path: Path, ends: Any) -> None:
+    """The whole pool is trained before the search, for the floor; it is the first trial, and in the final table twice."""
+    made: list[EvaluationResult] = []
+
+    def end(job: EvaluationJob) -> EvaluationResult:
+        took = {"train": 0.0 if job.rows is None else 2.0 + len(made), "eval": 1.0, "total": 4.0 + len(made)}
+        made.append(replace(two(job, share(job), share(job)), seconds=took, steps=int(job.rows is not None)))
+        return made[-1]
+
+    ends(end)
+    more = ("incumbent.recipe=full", "search.include_full=true", "final.enabled=true", "final.random=false")
+    study = run_study(with_floor(study_config, "incumbent - 1", *more, "search.evaluations=3"), tmp_path / "study")
+    copied = [
+        (event["event"], event["seed"])
+        for event in study.journal.events
+        if "result" in event and event["result"]["seconds"] in [dict(result.seconds) for result in made]
+    ]
+    assert len(copied) > len(made), "the scene needs copies"
+    stages = {stage.name: stage for stage in view_study(study).stages}
+    trained = [stage for name, stage in stages.items() if name not in ("reading the pool", "signals")]
+    assert sum(stage.seconds for stage in trained) == pytest.approx(sum(result.seconds["total"] for result in made))
+    assert sum(stage.trainings for stage in trained) == sum(result.steps for result in made)
+    assert stages["references"].trainings == 1 and stages["search"].trainings == len(study.trials) - 1
+
+
 def test_a_winner_below_a_floor_is_refused(study_config: Path, scored_pool: Path, tmp_path: Path, ends: Any) -> None:
     ends(lambda job: two(job, -share(job), 1.0 if is_full(job) or job.rows is None else 0.0))
     study = run_study(with_floor(study_config, "incumbent - 0.01"), tmp_path / "study")

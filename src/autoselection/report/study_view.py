@@ -26,8 +26,8 @@ from autoselection.study import Study
 from autoselection.study.dev_results import dev_results
 from autoselection.study.incumbent import current_verdict
 from autoselection.study.named_pools import open_scored_pool
-from autoselection.study.references import reference_results
 from autoselection.study.trade_offs import TradeOff, trade_offs
+from autoselection.study.trained import trained_results
 
 #: How a trial came about, as plots name it.
 KINDS = {
@@ -338,20 +338,7 @@ def _stages(study: Study, price: float | None) -> tuple[Stage, ...]:
             stages.append(Stage("reading the pool", 0, 0, 0.0, 0.0, ingest, _money(ingest, price)))
         signals = float(opening[0]["signal_report"].get("seconds") or 0.0)
         stages.append(Stage("signals", 0, 0, 0.0, 0.0, signals, _money(signals, price)))
-    trained = {
-        "references": [result for by in reference_results(study).values() for result in by.values()],
-        **{
-            f"search with {model}" if model else "search": [
-                result for trial in study.all_trials() if trial.model == model for result in trial.results.values()
-            ]
-            for model in ("", *dict.fromkeys(trial.model for trial in study.all_trials() if trial.model))
-        },
-        "comparison with today's data": [
-            EvaluationResult.from_dict(event["result"]) for event in study.journal.of("incumbent_evaluation")
-        ],
-        "final table": [EvaluationResult.from_dict(event["result"]) for event in study.journal.of("test")],
-    }
-    for name, results in trained.items():
+    for name, results in trained_results(study).items():
         if not results:
             continue
         train, score, total = (

@@ -37,6 +37,7 @@ from autoselection.study.kind import JOURNAL
 from autoselection.study.opening import check_opening
 from autoselection.study.prepare import Prepared, prepare
 from autoselection.study.study import Study
+from autoselection.study.trained import SEARCH, trained_results
 
 
 def measure_compute(
@@ -85,7 +86,8 @@ def measure_compute(
             ]
             found = evaluate_curves(ledger, wanted, journal, rescore)
             results = {point: [result] for point, result in zip(asked, found, strict=True)}
-    search = float(sum(trial.seconds for trial in study.all_trials()))
+    stages = trained_results(study).items()
+    search = sum(found.seconds["total"] for name, results in stages if name.startswith(SEARCH) for found in results)
     setting = Setting(
         study.path,
         seeds,
