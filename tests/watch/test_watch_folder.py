@@ -15,7 +15,8 @@ from told_activities import tell
 
 from autoselection.errors import StudyError
 from autoselection.ledger import Journal
-from autoselection.study import Study
+from autoselection.report.tables import study_sheets
+from autoselection.study import Study, read_events
 from autoselection.watch import StudyFolder, board
 from autoselection.watch import activities as activities_module
 
@@ -198,6 +199,19 @@ def test_events_of_an_unknown_form_are_one_sentence(copied: Path) -> None:
     (copied / "journal.jsonl").write_text('{"seq": 0, "event": "trial", "trial": {"id": "t000"}}\n')
     with pytest.raises(StudyError, match="what this version of the package does not know"):
         StudyFolder(copied).look()
+
+
+def test_an_operator_that_is_not_installed_here_is_one_sentence_that_says_how_to_mend_it(copied: Path) -> None:
+    events = [dict(event) for event in read_events(copied / "journal.jsonl")]
+    trial = next(event["trial"] for event in events if event["event"] == "trial")
+    trial["recipe"] = {"steps": [{"operator": "keep_my_rows", "params": {}}]}
+    lines = [json.dumps({key: value for key, value in event.items() if key != "chain"}) + "\n" for event in events]
+    (copied / "journal.jsonl").write_text("".join(lines))
+    said = rf"the recipe of {trial['id']}: .*'keep_my_rows'.*install the package .* or use the version"
+    with pytest.raises(StudyError, match=said):
+        StudyFolder(copied).look()
+    with pytest.raises(StudyError, match=said):
+        study_sheets(Study(copied))
 
 
 def test_what_is_no_study_is_refused_in_one_sentence(copied: Path, tmp_path: Path) -> None:

@@ -11,7 +11,6 @@ from autoselection.diagnose.agreement import agreements
 from autoselection.diagnose.correlation import MIN_TRIALS, RESAMPLES, Array
 from autoselection.diagnose.diagnosis import Diagnosis, Predicted, Proxy, diagnose, state_proxies, token_counts
 from autoselection.errors import PoolError, SignalError, StudyError
-from autoselection.recipes import Recipe
 from autoselection.search import SearchController
 from autoselection.signals import SignalTable
 from autoselection.study import Study, Trial
@@ -91,7 +90,7 @@ def _left_out(
 ) -> Predicted:
     """Predict each trial by the study's own surrogate from all others."""
     settings = study.config.search.model_copy(update={"initial": (), "include_full": False, "min_rows": 1})
-    recipes = [Recipe.from_dict(trial.record["recipe"]) for trial in trials]
+    recipes = [trial.recipe for trial in trials]
     predictions = SearchController(table, settings).predictions
     points = predictions.inputs.points(recipes, rows)
     found = []

@@ -12,7 +12,7 @@ from autoselection.evaluation import EvaluationResult
 from autoselection.evaluation.remarks import remark_notes
 from autoselection.llm.exchanges import FILE as EXCHANGES
 from autoselection.llm.exchanges import exchanges_note
-from autoselection.recipes import Recipe, Shortfall, shortfalls
+from autoselection.recipes import Shortfall, shortfalls
 from autoselection.recipes.lineage_warnings import why
 from autoselection.report.answer import is_corrected, right_share
 from autoselection.report.sheet import Sheet
@@ -29,7 +29,7 @@ from autoselection.study.references import reference_results, watched_tasks
 from autoselection.study.study import AGENT, Study
 from autoselection.study.tracked import tracking_notes
 from autoselection.study.trade_offs import trade_offs
-from autoselection.study.trials import Trial
+from autoselection.study.trials import Trial, journalled_recipe
 from autoselection.tasks import labels
 from autoselection.terminal import Terminal
 
@@ -85,7 +85,7 @@ def _trial_sheet(study: Study) -> Sheet:
                 *(_task_cell(trial, name, floors) for name in names),
                 _cut(trial),
                 f"{trial.seconds:.0f}",
-                Recipe.from_dict(record["recipe"]).describe(),
+                trial.recipe.describe(),
             )
         )
     shown = labels(study.config.tasks)
@@ -106,7 +106,7 @@ def _agents_sheet(study: Study) -> Sheet:
                 str(event["client"]),
                 str(sum(event["looked"].values())),
                 str(event["reason"]),
-                str(event["refused"] or Recipe.from_dict(event["recipe"]).describe()),
+                str(event["refused"] or journalled_recipe(event["recipe"], event["trial"]).describe()),
             )
         )
     headings = ("trial", "dev score", "client", "calls before", "its reason", "recipe, or why it was refused")

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, overload
 import numpy as np
 
 from autoselection import notebook
-from autoselection.errors import StudyError
+from autoselection.errors import RecipeError, StudyError
 from autoselection.evaluation import EvaluationResult
 from autoselection.recipes import Recipe
 from autoselection.wording import suggestion
@@ -68,8 +68,12 @@ class Trial:
 
     @property
     def recipe(self) -> Recipe:
-        """The recipe that selected the subset."""
-        return Recipe.from_dict(self.record["recipe"])
+        """The recipe that selected the subset.
+
+        Raises:
+            StudyError: it names what is not known here.
+        """
+        return journalled_recipe(self.record["recipe"], self.id)
 
     @property
     def outcome(self) -> str:
@@ -88,6 +92,21 @@ class Trial:
             facts["failure"] = self.failure
         tasks = notebook.table(("task", "dev score"), self.tasks.items(), what="tasks") if self.tasks else ""
         return notebook.page(f"Trial {self.id}", facts, tasks)
+
+
+def journalled_recipe(document: Mapping[str, Any], trial: str) -> Recipe:
+    """The recipe that a journal tells of.
+
+    Raises:
+        StudyError: it names what is not known here, such as an operator of a package that is not installed.
+    """
+    try:
+        return Recipe.from_dict(document, where=f"the recipe of {trial}")
+    except RecipeError as error:
+        raise StudyError(
+            f"{error} To show this study, install the package that registers what is unknown, or use the version of the package "
+            "that runs it."
+        ) from error
 
 
 def as_one(group: Sequence[Trial]) -> Trial:
