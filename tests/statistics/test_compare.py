@@ -63,6 +63,28 @@ def test_a_difference_that_other_seeds_may_not_repeat_is_not_one() -> None:
     )
 
 
+@pytest.mark.parametrize("seeds", [1, 3])
+def test_every_interval_says_what_its_p_value_says(seeds: int) -> None:
+    """Near the margin a bootstrap and flips of signs, or Student's test and these, differ in one table of ten."""
+    rng = np.random.default_rng(0)
+    excluded = []
+    for _ in range(60):
+        gained, base = rng.normal(0.035, 0.1 if seeds == 1 else 0.06, (seeds, 12)), rng.normal(-1, 0.3, (seeds, 12))
+        (found,) = compare_all("w", {"full": (named(base + gained), named(base))}, draws=500)
+        items = (found.difference.low, found.difference.high)
+        assert found.interval_all is not None
+        for (low, high), p in (
+            (items, found.p_items),
+            (found.interval, found.p),
+            (found.interval_all, found.p_adjusted),
+        ):
+            assert (low >= 0 or high <= 0) if p <= 0.05 else low <= 0 <= high, (low, high, p)
+        shown = f"{found.interval[0]:+.4f} to {found.interval[1]:+.4f}"
+        assert shown in found.verdict and found.verdict.startswith("w is better") == found.significant
+        excluded.append(found.significant)
+    assert 5 < sum(excluded) < 55, "the scene needs both"
+
+
 def test_tables_that_do_not_pair_are_refused() -> None:
     with pytest.raises(ValueError, match="same seeds and items"):
         compare_all("w", {"a": (named(np.zeros(3)), named(np.zeros(4)))})

@@ -22,6 +22,8 @@ from autoselection.evaluation import EvaluationJob, EvaluationResult
 from autoselection.pool import Pool
 from autoselection.recipes import Recipe, Step, materialize, subset_hash
 from autoselection.report import study_markdown, write_report
+from autoselection.report.answer import study_answer
+from autoselection.report.tables import study_sheets
 from autoselection.signals import load_table
 from autoselection.statistics import chance_correlation, pooled_noise, selection_flattery, shared_chance
 from autoselection.study import Study, read_events, run_study, summary
@@ -124,6 +126,24 @@ def test_luck_in_one_training_does_not_pass_for_better(study_config: Path, tmp_p
     found = judged(study)
     assert found["measured"] > 0.1 and found["outcome"] == "no difference"
     assert "by the items alone it would be significant" in found["sentences"][0]
+
+
+def test_no_difference_is_found_beside_an_interval_that_holds_none(
+    study_config: Path, tmp_path: Path, ends: Any
+) -> None:
+    """Four items: whatever their differences are, one flip of signs in eight is as extreme. Student's interval is clear of 0."""
+    ends(lambda job: scored(job, 0.0 if is_full(job) else 1.0))
+    few = ("tasks.0.dev_limit=2", "tasks.1.dev_limit=2")
+    study = run_study(config_of(study_config, *few), tmp_path / "study")
+    found = judged(study)
+    assert found["outcome"] == "no difference" and found["comparison"]["p_seeds"] < 0.05 < found["comparison"]["p_items"]
+    (gain,) = study_answer(study).gains
+    cells = dict(zip(study_sheets(study)["verdict"].headings, study_sheets(study)["verdict"].rows[0], strict=True))
+    shown = f"+0.0000 to {gain.high:+.4f}"
+    assert gain.low == 0.0 and gain.high > 0.5
+    assert f"95% interval {shown} over seeds and items" in found["sentences"][0] and shown in gain.sentence()
+    assert cells["over seeds and items"] == shown and cells["95% over items"].startswith("+0.0000 to ")
+    assert f"{found['winner']} is" in cells and cells[f"{found['winner']} is"] == "no significant difference"
 
 
 def test_a_worse_winner_is_called_worse(study_config: Path, tmp_path: Path, ends: Any) -> None:

@@ -185,10 +185,14 @@ def _dev_gain(study: Study, best: Trial | None) -> list[Gain]:
     judged = current_verdict(study)
     if judged is None or "comparison" not in judged:
         return []
-    shown = judged.get("on_score", judged["outcome"]) in ("better", "worse") and judged["comparison"]["significant"]
-    found = {**judged["comparison"], "significant": shown}
+    found = {**judged["comparison"], "significant": is_shown(judged)}
     flattery = judged.get("flattery", {}).get("mean", 0.0) if is_corrected(judged) else 0.0
     return [_gain(found, _same(_best_then(study), judged["winner"], best), True, DEV, flattery)]
+
+
+def is_shown(judged: Mapping[str, Any]) -> bool:
+    """Whether a verdict found a difference of scores beyond chance."""
+    return bool(judged.get("on_score", judged["outcome"]) in ("better", "worse") and judged["comparison"]["significant"])
 
 
 def is_corrected(judged: Mapping[str, Any]) -> bool:

@@ -14,11 +14,12 @@ from autoselection.llm.exchanges import FILE as EXCHANGES
 from autoselection.llm.exchanges import exchanges_note
 from autoselection.recipes import Shortfall, shortfalls
 from autoselection.recipes.lineage_warnings import why
-from autoselection.report.answer import is_corrected, right_share
+from autoselection.report.answer import is_corrected, is_shown, right_share
 from autoselection.report.sheet import Sheet
 from autoselection.search.levels import level_of
 from autoselection.search.pareto import ROWS, TOKENS
 from autoselection.statistics.compare import p_cell
+from autoselection.statistics.family import consistent
 from autoselection.study.earlier_scores import warm_sentences
 from autoselection.study.evidence import final_evidence, final_progress, touched_sentence, touches_of_test
 from autoselection.study.incumbent import current_verdict, went_on
@@ -230,13 +231,18 @@ def _final_sheet(study: Study) -> Sheet:
 def _incumbent_sheet(judged: Mapping[str, Any]) -> Sheet:
     """The winner against what is used today, on dev; the sentence is in the notes."""
     found, flattery = judged["comparison"], judged["flattery"]
-    interval, wide = found["difference"], found["interval_seeds"]
+    interval, wide, estimate = found["difference"], found["interval_seeds"], found["difference"]["estimate"]
+    # As the verdict says; beside a wider one, that over items says what its own p-value does.
+    shown = is_shown(judged)
+    by_items = shown if wide is None else found["p_items"] <= 1 - interval["level"]
+    low, high = consistent((interval["low"], interval["high"]), estimate, significant=by_items)
+    wide = None if wide is None else consistent((wide[0], wide[1]), estimate, significant=shown)
     row = (
         judged["incumbent"],
         f"{judged['measured']:+.4f}",
         f"{flattery['mean']:.4f}" if is_corrected(judged) else "",
-        f"{interval['estimate']:+.4f}",
-        f"{interval['low']:+.4f} to {interval['high']:+.4f}",
+        f"{estimate:+.4f}",
+        f"{low:+.4f} to {high:+.4f}",
         "" if wide is None else f"{wide[0]:+.4f} to {wide[1]:+.4f}",
         str(found["seeds"]),
         f"{found['p_items']:.4f}",

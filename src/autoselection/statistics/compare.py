@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -24,12 +24,15 @@ NamedTable = Mapping[str, Floats]
 class BaselineComparison:
     """The winner against one baseline on the same items.
 
-    *Alone* is this comparison by itself; *together* are figures that hold for all comparisons of the family at once.
+    *Alone* is this comparison by itself; *together* are figures that hold for all comparisons of the family at once. Interval
+    and p-value may come of two methods; each interval is shown as its p-value says: it holds zero, or ends there at the latest
+    (:func:`~autoselection.statistics.family.consistent`).
 
     Attributes:
-        difference: winner minus baseline, mean over tasks, with its bootstrap interval over items (mean over seeds), alone.
-        interval_seeds: interval with seeds and items as samples, ``difference ± t · standard error``, alone; None with one
-            seed. (Resampling two or three seeds would give a far too narrow one.)
+        difference: winner minus baseline, mean over tasks, with its bootstrap interval over items (mean over seeds), alone: as
+            ``p_items`` says.
+        interval_seeds: interval with seeds and items as samples, ``difference ± t · standard error``, alone, as ``p`` says; None
+            with one seed. (Resampling two or three seeds would give a far too narrow one.)
         tasks: the difference of each task.
         seeds: training seeds (or replicates, or searches) of the row that has fewer.
         test: ``mcnemar`` (exact; right or wrong items, tasks of one size, one seed) or ``permutation``.
@@ -101,6 +104,12 @@ class _Alone:
         """Student's, over what the comparison has several of."""
         reach = self.error.reach(level)
         return self.difference.estimate - reach, self.difference.estimate + reach
+
+    def interval_seeds(self, level: float) -> tuple[float, float] | None:
+        """The same as the p-value says, over seeds and items; None with one seed."""
+        if not self.over_seeds:
+            return None
+        return consistent(self.interval(level), self.difference.estimate, significant=self.p <= 1 - level)
 
 
 @dataclass(frozen=True)
@@ -180,7 +189,7 @@ def compare_all(
             BaselineComparison(
                 name,
                 found.difference,
-                found.interval(level) if found.over_seeds else None,
+                found.interval_seeds(level),
                 known[name],
                 found.seeds,
                 found.test,
@@ -245,10 +254,11 @@ def _alone(
         else sign_flip_test(by_item, seed=seed)
     )
     over_items = bootstrap_interval(by_item, level=level, draws=draws, seed=seed)
+    low, high = consistent((over_items.low, over_items.high), over_items.estimate, significant=p_items <= 1 - level)
     error, spread = _error(ours, theirs, independent, noise, overlap)
     known = error.known
     return _Alone(
-        over_items,
+        replace(over_items, low=low, high=high),
         error if known else table_parts(by_item).error(),
         known,
         seeds,
@@ -331,8 +341,7 @@ def _together(
             gate = absent
         own = alone[name]
         bounds = own.interval(each) if own.over_seeds or len(every) > 1 else (own.difference.low, own.difference.high)
-        if len(every) > 1:
-            bounds = consistent(bounds, own.difference.estimate, significant=adjusted[place] <= 1 - level)
+        bounds = consistent(bounds, own.difference.estimate, significant=adjusted[place] <= 1 - level)
         family = 1 if place < len(named) else len(others)
         found[name] = _Together(
             adjusted[place], families[place], bounds, family, gate, items[place] <= 1 - level, len(every), gate in alone
@@ -346,7 +355,7 @@ def _verdict(
     winner: str, baseline: str, found: _Alone, beside: _Together, same_as: str | None, level: float, units: str
 ) -> str:
     interval = found.difference
-    low, high = found.interval(level) if found.over_seeds else (interval.low, interval.high)
+    low, high = found.interval_seeds(level) or (interval.low, interval.high)
     over = f"{units} and items" if found.over_seeds else "items"
     corrected = beside.family > 1 or beside.gate is not None
     figures = f"{interval.estimate:+.4f}, {interval.level:.0%} interval {low:+.4f} to {high:+.4f} over {over}, {p_text(found.p)}"

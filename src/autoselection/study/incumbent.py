@@ -32,6 +32,7 @@ from autoselection.statistics import (
     table_score,
 )
 from autoselection.statistics.compare import p_text
+from autoselection.statistics.family import consistent
 from autoselection.study.chance import Chance, study_chance
 from autoselection.study.dev_results import dev_results
 from autoselection.study.evidence import LEVEL, Table, check_items, counted_tables, item_table
@@ -312,7 +313,8 @@ def _said(
     plan: Mapping[str, Any],
 ) -> str:
     interval = shown.difference
-    low, high = shown.interval_seeds or (interval.low, interval.high)
+    # Better with what is taken off, worse without: where one of the two fails, 0 is not ruled out.
+    low, high = consistent(shown.interval, interval.estimate, significant=outcome != "no difference")
     over = "items" if shown.interval_seeds is None else "seeds and items"
     fresh = len(plan["fresh_seeds"])
     figures = f"{interval.estimate:+.4f}, {interval.level:.0%} interval {low:+.4f} to {high:+.4f} over {over}, {p_text(shown.p)}"
