@@ -20,6 +20,11 @@ def test_few_counts_have_no_ticks_between_them(x: list[float], tick: int | None)
     )
 
 
+def test_no_difference_has_one_sign() -> None:
+    drawn = intervals("a", "b", [Interval("web", -0.0), Interval("code", -0.5)], x="difference")
+    assert [row[1] for row in drawn.numbers.rows] == ["+0", "-0.5"]
+
+
 def test_large_counts_are_whole_in_every_table_and_hover() -> None:
     told, count, small = "123,456", 123456.0, 0.12345
     one = Series("one", [count], [small], low=[count], high=[count], words=["a point"])

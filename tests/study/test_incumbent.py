@@ -136,7 +136,9 @@ def test_no_difference_is_found_beside_an_interval_that_holds_none(
     few = ("tasks.0.dev_limit=2", "tasks.1.dev_limit=2")
     study = run_study(config_of(study_config, *few), tmp_path / "study")
     found = judged(study)
-    assert found["outcome"] == "no difference" and found["comparison"]["p_seeds"] < 0.05 < found["comparison"]["p_items"]
+    assert (
+        found["outcome"] == "no difference" and found["comparison"]["p_seeds"] < 0.05 < found["comparison"]["p_items"]
+    )
     (gain,) = study_answer(study).gains
     cells = dict(zip(study_sheets(study)["verdict"].headings, study_sheets(study)["verdict"].rows[0], strict=True))
     shown = f"+0.0000 to {gain.high:+.4f}"

@@ -36,7 +36,7 @@ class Gain:
         scope: what it holds for: ``with all comparisons`` of the table, or this one ``alone``; empty: there is only one.
         p: of no difference; on test corrected for all baselines. None while test is being scored.
         significant: whether it is one beyond chance; None while test is being scored.
-        tasks: the difference of each task.
+        tasks: the difference of each task; on dev less the flattery in the tasks that count.
     """
 
     winner: str
@@ -164,6 +164,16 @@ def _same(subset: str | None, trial: str, best: Trial | None) -> str:
     return best.id if best is not None and best.record["subset_hash"] == subset else trial
 
 
+#: What the best recipe is where what is used today stays, by the outcome of the verdict.
+_KEPT = {
+    "below a floor": "is below a floor",
+    "worse": "is worse on dev",
+    "same rows": "selects the same rows",
+    "winner failed": "could not be trained again",
+    "not comparable": "could not be compared with it",
+}
+
+
 def _headline(study: Study, best: Trial | None, pool_rows: int) -> str:
     if best is None:
         return "Nothing is found yet: no recipe has a score."
@@ -173,7 +183,7 @@ def _headline(study: Study, best: Trial | None, pool_rows: int) -> str:
         rule = "" if study.best_rule == "best" else f" ({study.best_rule})"
         return f"The best recipe so far is {best.id}: {share}, dev score {best.score:.4f}{rule}."
     if judged["exported"] == "incumbent":
-        why = "is below a floor" if judged["outcome"] == "below a floor" else "is not shown to be better"
+        why = _KEPT.get(judged["outcome"], "is not shown to be better")
         return (
             f"Keep what is used today ({judged['incumbent']}): the best recipe found, {judged['winner'] or best.id} with {share}, "
             f"{why}."
@@ -192,7 +202,9 @@ def _dev_gain(study: Study, best: Trial | None) -> list[Gain]:
 
 def is_shown(judged: Mapping[str, Any]) -> bool:
     """Whether a verdict found a difference of scores beyond chance."""
-    return bool(judged.get("on_score", judged["outcome"]) in ("better", "worse") and judged["comparison"]["significant"])
+    return bool(
+        judged.get("on_score", judged["outcome"]) in ("better", "worse") and judged["comparison"]["significant"]
+    )
 
 
 def is_corrected(judged: Mapping[str, Any]) -> bool:
@@ -310,16 +322,20 @@ def _hurts(study: Study, gains: tuple[Gain, ...]) -> tuple[str, ...]:
         return forgotten
     tasks = study.config.tasks
     named = dict(zip((task.name for task in tasks), labels(tasks), strict=True))
-    worse = sorted((value, task) for task, value in gain.tasks.items() if value < 0)
-    guards = [task.name for task in tasks if task.weight == 0 and task.name in gain.tasks]
+    # As they were measured: being chosen is expected to add to their mean, and of which task is not known.
+    taken = {task.name: gain.flattery for task in tasks if task.weight > 0}
+    # What is shown as no difference is none (and 0.0 has no sign).
+    measured = {task: round(value + taken.get(task, 0.0), 4) + 0.0 for task, value in gain.tasks.items()}
+    worse = sorted((value, task) for task, value in measured.items() if value < 0)
     said = [f"No task is worse than with {gain.against} on {gain.split}."]
     if worse:
         listed = ", ".join(f"{named.get(task, task)} {value:+.4f}" for value, task in worse)
-        said = [f"Worse than with {gain.against} on {gain.split}: {listed} (single tasks, without intervals)."]
-    kept = [task for task in guards if gain.tasks[task] >= 0]
+        how = "single tasks as measured, without intervals" if gain.flattery else "single tasks, without intervals"
+        said = [f"Worse than with {gain.against} on {gain.split}: {listed} ({how})."]
+    kept = [task.name for task in tasks if task.weight == 0 and measured.get(task.name, -1.0) >= 0]
     if kept:
         said.append(
-            f"Guards, which are no part of the score, that are no worse: {', '.join(f'{task} {gain.tasks[task]:+.4f}' for task in kept)}."
+            f"Guards, which are no part of the score, that are no worse: {', '.join(f'{task} {measured[task]:+.4f}' for task in kept)}."
         )
     return (*said, *forgotten)
 
@@ -342,11 +358,7 @@ def _belief(study: Study, best: Trial | None, gains: tuple[Gain, ...]) -> tuple[
     if best is None:
         return "Not yet", ("No recipe has been scored.",)
     if judged is None:
-        why = (
-            "Nothing is named that is used today (incumbent.recipe)." if study.finished else "The search has not ended."
-        )
-        if (earlier := current_verdict(study)) is not None:
-            why = f"{best.id} was not compared with {earlier['incumbent']} yet: the verdict is on the best before."
+        why = _not_judged(study, best)
         belief = "Not yet"
         reasons.append(f"{why} The dev score of the best of several trials flatters it.")
     elif judged["outcome"] == "above the floors":
@@ -372,6 +384,21 @@ def _belief(study: Study, best: Trial | None, gains: tuple[Gain, ...]) -> tuple[
         said = "worse" if test.significant else "not shown to be better"
         reasons.append(f"{judged['winner']} is better than {judged['incumbent']} on dev, but {said} on test.")
     return belief, (*reasons, *_caveats(study, dev, test))
+
+
+def _not_judged(study: Study, best: Trial) -> str:
+    """Why there is no verdict on the best recipe."""
+    if (earlier := current_verdict(study)) is not None:
+        return f"{best.id} was not compared with {earlier['incumbent']} yet: the verdict is on the best before."
+    last = study.journal.of("trial")[-1]["seq"]
+    comparing, testing = (
+        [plan for plan in study.journal.of(kind) if plan["seq"] > last] for kind in ("incumbent_plan", "final_plan")
+    )
+    if comparing and study.config.incumbent.recipe != "none":
+        return f"The comparison with {comparing[-1]['incumbent']} has not ended."
+    if testing or study.finished:
+        return "Nothing is named that is used today (incumbent.recipe)."
+    return "The search has not ended."
 
 
 def _not_on_test(study: Study) -> str:

@@ -89,4 +89,4 @@ def intervals(
 
 
 def _signed(value: float) -> str:
-    return f"{'' if value < 0 else '+'}{number(value)}"
+    return f"{'' if value < 0 else '+'}{number(value + 0.0)}"  # which is 0.0 of -0.0
