@@ -86,6 +86,8 @@ def checked_address(address: str) -> str:
     parts = urlsplit(address)
     if parts.scheme not in ("http", "https") or not parts.hostname or not address.isprintable() or " " in address:
         raise ValueError("give a full address, such as http://localhost:8000/v1")
+    if not all(0 < len(label) < 64 for label in parts.hostname.removesuffix(".").split(".")):
+        raise ValueError("a part of the host's name is empty or too long")
     try:
         parts.port  # noqa: B018 - raises
     except ValueError:

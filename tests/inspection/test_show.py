@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import tracemalloc
 from pathlib import Path
 
 import numpy as np
@@ -127,6 +128,24 @@ def test_percentiles_are_those_of_the_pool_and_of_the_source():
     assert (scores[0]["x"].value, scores[0]["x"].pool, scores[0]["x"].source) == (2.0, 50.0, 75.0)
     assert (scores[1]["x"].pool, scores[1]["x"].source) == (87.5, 75.0)
     assert scores[2]["x"].to_dict() == {"value": None, "pool": None, "source": None}
+
+
+def test_as_many_sources_as_rows_need_no_more_memory_than_the_rows():
+    """A mask of all rows for each of 2,000 sources would be 8 MB."""
+    values = np.arange(4000.0) % 7
+    table = SignalTable.from_arrays({"x": values}, source=[f"s{row // 2}" for row in range(4000)])
+    names = [table.source_names[code] for code in table.source]
+    tracemalloc.start()
+    scores = row_scores(table, [3999, 0, 2001, 0])
+    few = tracemalloc.get_traced_memory()[1]
+    every = row_scores(table, range(4000), ["x"])
+    all_rows = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert few < 1_000_000 and all_rows < 8_000_000
+    for row, found in [(3999, scores[0]), (0, scores[1]), (2001, scores[2]), (0, scores[3]), *enumerate(every)]:
+        (other,) = (place for place in (row - 1, row + 1) if 0 <= place < 4000 and names[place] == names[row])
+        assert found["x"].value == values[row]
+        assert found["x"].source == 25.0 + 50.0 * (values[other] < values[row]) + 25.0 * (values[other] == values[row])
 
 
 def test_signals_may_be_chosen(pool):

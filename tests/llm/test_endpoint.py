@@ -234,7 +234,8 @@ def test_a_key_from_a_file_comes_without_its_line_feed(serve: Serve, monkeypatch
 
 
 @pytest.mark.parametrize(
-    "address", ["http://h:80a/v1", "http://h:99999/v1", "http://[::1/v1", "http://ho st/v1", "http://h\n/"]
+    "address",
+    ["http://h:80a/v1", "http://h:99999/v1", "http://[::1/v1", "http://ho st/v1", "http://h\n/", "http://my..host/v1"],
 )
 @pytest.mark.parametrize("settings_of", [partial(LLMConfig, model="m"), partial(EndpointOptions, model="m")])
 def test_an_address_that_is_none_is_refused_with_the_settings(settings_of: Any, address: str) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
 import socket
 import subprocess
 import sys
@@ -246,12 +247,19 @@ def test_a_port_in_use_is_one_sentence(copied: Path) -> None:
     assert code == 2 and "is in use: name another one with --port" in said and said.count("\n") == 1
 
 
+def test_a_port_that_was_just_left_can_be_had_and_no_others() -> None:
+    with web.bound_socket("127.0.0.1", 0) as bound:
+        reused = bound.getsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR) != 0
+    assert reused == (os.name == "posix"), "on Windows it would take a port that another program has"
+
+
 def test_commands_that_cannot_be_followed_are_one_sentence(copied: Path, tmp_path: Path) -> None:
     for arguments, code, said in (
         ([str(tmp_path / "nowhere")], 7, "no such folder"),
         ([str(tmp_path)], 7, "no study there; 'autoselection search"),
         ([str(copied), "--host", "0.0.0.0", "--port", "0"], 2, "shows the study to other machines"),
         ([str(copied), "--host", "no.such.host.invalid", "--port", "0"], 2, "no such address"),
+        ([str(copied), "--host", "my..host", "--port", "0"], 2, "--host my..host: no such address"),
         ([str(copied), "--token", "short", "--port", "0"], 2, "too short"),
         ([str(copied), "--terminal", "--json"], 2, "choose one"),
     ):

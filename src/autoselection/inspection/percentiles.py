@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -43,18 +43,25 @@ def row_scores(
     wanted = np.asarray(rows, np.int64)
     found: list[dict[str, Score]] = [{} for _ in wanted]
     own = signals.source[wanted]
-    members: Mapping[int, Any] = {code: signals.source == code for code in np.unique(own).tolist()}
+    codes = np.unique(own)
+    groups = list(zip(_by_source(signals.source, codes), _by_source(own, codes), strict=True))
     for name in sorted(signals.columns) if names is None else names:
         column = signals.column(name)
         values = column[wanted]
         pool = _percentiles(column, values)
         source = np.full(len(wanted), np.nan)
-        for code, inside in members.items():
-            of_code = own == code
-            source[of_code] = _percentiles(column[inside], values[of_code])
+        for members, places in groups:
+            source[places] = _percentiles(column[members], values[places])
         for scores, *three in zip(found, values.tolist(), pool.tolist(), source.tolist(), strict=True):
             scores[name] = Score(*(None if np.isnan(number) else number for number in three))
     return found
+
+
+def _by_source(source: NDArray[np.integer[Any]], codes: NDArray[np.integer[Any]]) -> list[NDArray[np.int64]]:
+    """Places of each of the ``codes``, which are sorted, in ``source``: all of them together are no longer than it."""
+    inside = np.flatnonzero(np.isin(source, codes))
+    order = inside[np.argsort(source[inside], kind="stable")]
+    return np.split(order, np.searchsorted(source[order], codes[1:]))
 
 
 def _percentiles(column: NDArray[Any], values: NDArray[Any]) -> NDArray[np.float64]:

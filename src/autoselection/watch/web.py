@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import errno
 import json
+import os
 import socket
 import threading
 from collections.abc import AsyncIterator, Callable, Mapping
@@ -163,9 +164,14 @@ def bound_socket(host: str, port: int) -> socket.socket:
         family, kind, protocol, _, place = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
     except OSError as error:
         raise ConfigError(f"--host {host}: no such address ({error.strerror}).") from error
+    except UnicodeError as error:  # of a name that cannot be asked for
+        raise ConfigError(f"--host {host}: no such address (a part of the name is empty or too long).") from error
     bound = socket.socket(family, kind, protocol)
     try:
-        bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        if (
+            os.name == "posix"
+        ):  # a port that was just left can be had; on Windows it would be one that another program has
+            bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         bound.bind(place)
     except OSError as error:
         bound.close()
