@@ -12,7 +12,6 @@ import hashlib
 import json
 import os
 import re
-import shlex
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from itertools import count
@@ -21,6 +20,7 @@ from typing import Any
 
 from autoselection import files
 from autoselection.errors import StudyError
+from autoselection.wording import command_line
 
 _CHAINED = re.compile(rb'(\{.+), "chain": "([0-9a-f]{16})"\}', re.DOTALL)
 
@@ -236,7 +236,7 @@ def _next_record(line: bytes, chain: _Chain, fields: Fields, number: int) -> tup
 
 
 def _damage(path: Path, what: str, mend: str, number: int, kept: int, reason: str) -> str:
-    repair = f"`autoselection repair {shlex.quote(str(path))}`"
+    repair = f"`{command_line('autoselection', 'repair', path)}`"
     damage = f"{path}:{number}: {what} is damaged in this line ({reason})"
     if not kept:
         return f"{damage}, and nothing before it can be kept: {mend}."

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import math
+import os
 import re
+import shlex
 from bisect import bisect_left
 from collections.abc import Iterable
 from difflib import get_close_matches
@@ -24,6 +26,16 @@ def clipped(text: str, length: int = 80) -> str:
 def without_login(text: str) -> str:
     """A text without the users and passwords of addresses in it."""
     return _LOGIN.sub("", text)
+
+
+def command_line(*words: object) -> str:
+    """Words of a command as they are typed in this system's shell, in quotes where they need them."""
+    texts = [str(word) for word in words]
+    if os.name != "nt":
+        return shlex.join(texts)
+    from subprocess import list2cmdline  # here, as it is slow to import
+
+    return list2cmdline(texts)
 
 
 def duration(seconds: float) -> str:

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import re
-import shlex
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
 from autoselection.pool.json_reader import Record
 from autoselection.pool.values import fold, is_blank, is_missing
+from autoselection.wording import command_line
 
 #: Columns of the answers that a question offers.
 OPTIONS = ("choices", "options")
@@ -65,7 +65,7 @@ def advice(records: Sequence[Record], columns: Sequence[str], path: Path, comman
     if proposed is None:
         header = " (does the file have a header line?)" if path.suffix.lower() in (".csv", ".tsv") else ""
         return f"rename the fields, or name them with --map prompt=…,response=…{header}."
-    mapped = shlex.quote(",".join(f"{role}={column}" for role, column in proposed.items()))
+    mapped = command_line(",".join(f"{role}={column}" for role, column in proposed.items()))
     preference = " (the preferred answers alone)" if "chosen" in map(fold, proposed.values()) else ""
     return (
         f"rename the fields, or name them (in a configuration: pool.ingest.map), for instance{preference}: "

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import shlex
 from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any
 
 from autoselection.conversation import Message
 from autoselection.pool.json_reader import Record
 from autoselection.pool.values import fold, is_blank
+from autoselection.wording import command_line
 
 #: Longer columns beside ``answer`` that are the response itself, or what leads to the answer.
 _RESPONSES = ("solution", "response", "completion", "output", "generation", "generated_solution")
@@ -116,4 +116,4 @@ def unread_reasoning(records: Sequence[Record], columns: Mapping[str, str], comm
 
 
 def _map(columns: Mapping[str, str]) -> str:
-    return shlex.quote(",".join(f"{role}={column}" for role, column in columns.items()))
+    return command_line(",".join(f"{role}={column}" for role, column in columns.items()))

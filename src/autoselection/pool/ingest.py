@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import math
 import re
-import shlex
 import tempfile
 import time
 from collections.abc import Iterable, Mapping, Sequence
@@ -39,7 +38,7 @@ from autoselection.pool.sources import named_sources, source_names
 from autoselection.pool.special_tokens import SpecialTokenScanner
 from autoselection.progress import console, progress
 from autoselection.terminal import styled
-from autoselection.wording import clipped
+from autoselection.wording import clipped, command_line
 
 #: Settings that only some containers obey.
 _MEANT_FOR = (
@@ -316,7 +315,7 @@ def _command(files: Sequence[Path | str], out: Path, config: IngestConfig, *, ov
         ("--append", append),
     ):
         words += [flag] if wanted else []
-    return shlex.join(words)
+    return command_line(*words)
 
 
 def _is_reading_of(present: PoolManifest, new: PoolManifest) -> bool:

@@ -13,7 +13,6 @@ A pool directory holds
 
 from __future__ import annotations
 
-import shlex
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -30,6 +29,7 @@ from autoselection.pool.rows import SCHEMA, as_current
 from autoselection.pool.subset import Row, Subset
 from autoselection.pool.table import PoolTable, Rows
 from autoselection.progress import console
+from autoselection.wording import command_line
 
 if TYPE_CHECKING:
     import polars
@@ -213,10 +213,10 @@ def _mend(path: Path, manifest: PoolManifest) -> str:
     names = [record.path for record in manifest.files]
     if IN_MEMORY in names:
         return "restore it from a copy, or ingest its rows again, with overwrite=True"
-    inputs = shlex.join(names) if 0 < len(names) <= 4 else "FILE…"
+    inputs = command_line(*names) if 0 < len(names) <= 4 else "FILE…"
     return (
         "restore it from a copy, or ingest its files again: "
-        f"autoselection ingest {inputs} --out {shlex.quote(str(path))} --overwrite"
+        f"autoselection ingest {inputs} --out {command_line(path)} --overwrite"
     )
 
 

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import gzip
 import io
-import shlex
 import shutil
 import tempfile
 import zlib
@@ -31,6 +30,7 @@ from autoselection.pool.json_reader import BUFFER_BYTES, NOT_UTF8, RawRow, json_
 from autoselection.pool.settings import setting
 from autoselection.pool.spreadsheet import workbook_rows
 from autoselection.pool.suffixes import COMPRESSIONS, CONTAINERS
+from autoselection.wording import command_line
 
 _GZIP, _ZSTD, _ARROW_FILE = b"\x1f\x8b", b"\x28\xb5\x2f\xfd", b"ARROW1"
 #: First bytes of what has to be unpacked first, and the command that does it.
@@ -89,7 +89,7 @@ def container_of(path: Path) -> str:
     if suffix in _UNREAD_SUFFIXES:
         raise PoolError(
             f"{path} is packed in a way that is not read: unpack it first ({_UNREAD_SUFFIXES[suffix]} "
-            f"{shlex.quote(str(path))}), or pack it as .gz or .zst."
+            f"{command_line(path)}), or pack it as .gz or .zst."
         )
     if suffix in (".xls", ".ods"):
         raise PoolError(f"{path}: of spreadsheets only .xlsx is read: save it as .xlsx, or as CSV (UTF-8).")
@@ -273,7 +273,7 @@ class Reader:
             if magic.startswith(prefix):
                 raise PoolError(
                     f"{self.path} is packed by {name}, which is not read: unpack it first ({command} "
-                    f"{shlex.quote(str(self.path))}), or pack it as .gz or .zst."
+                    f"{command_line(self.path)}), or pack it as .gz or .zst."
                 )
         if magic.startswith(_GZIP):  # the standard reader, unlike Arrow's, takes zeros behind a member as padding
             stream: Any = self._stack.enter_context(gzip.GzipFile(fileobj=raw))

@@ -6,7 +6,7 @@ import re
 import shlex
 
 #: An option of the command, with the value that stands behind it in a message.
-_OPTION = re.compile(r"--([a-z]+(?:-[a-z]+)*)(?: ('[^']*'|[^\s`'();]*[^\s`'();:.,]))?")
+_OPTION = re.compile(r"--([a-z]+(?:-[a-z]+)*)(?: ('[^']*'|\"[^\"]*\"|[^\s`'();]*[^\s`'();:.,]))?")
 _KEY = re.compile(r"(?: \(|; )in a configuration: pool\.ingest\.\w+(\)?)")
 _FLAGS = frozenset({"assistant_opens", "append", "overwrite"})
 #: Settings of ``IngestConfig`` that take a value; the others are arguments of ``ingest`` itself.

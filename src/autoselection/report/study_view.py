@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import platform
-import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from importlib.metadata import PackageNotFoundError, version
@@ -28,6 +27,7 @@ from autoselection.study.incumbent import current_verdict
 from autoselection.study.named_pools import open_scored_pool
 from autoselection.study.trade_offs import TradeOff, trade_offs
 from autoselection.study.trained import trained_results
+from autoselection.wording import command_line
 
 #: How a trial came about, as plots name it.
 KINDS = {
@@ -390,10 +390,11 @@ def _listed(values: Sequence[Any]) -> str:
 
 
 def _commands(study: Study) -> tuple[str, ...]:
-    path = shlex.quote(str(study.path))
-    found = [f"autoselection search {path}/config.yaml --out again", f"autoselection report {path}"]
-    if (study.path / "best" / "recipe.yaml").exists():
-        recipe = f"{path}/best/recipe.yaml --pool {path}"
+    path = command_line(study.path)
+    config = command_line(study.path / "config.yaml")
+    found = [f"autoselection search {config} --out again", f"autoselection report {path}"]
+    if (best := study.path / "best" / "recipe.yaml").exists():
+        recipe = f"{command_line(best)} --pool {path}"
         found += [
             f"autoselection materialize {recipe} --html selection.html",
             f"autoselection apply {recipe} --out subset.jsonl",

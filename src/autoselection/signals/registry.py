@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import shlex
 from collections.abc import Iterable, Iterator, Mapping
 from functools import lru_cache
 from pathlib import Path
@@ -20,7 +19,7 @@ from autoselection.signals.inputs import Inputs
 from autoselection.signals.needs import Need
 from autoselection.signals.stored import Shard
 from autoselection.validation import reason_of
-from autoselection.wording import ended, suggestion
+from autoselection.wording import command_line, ended, suggestion
 
 ENTRY_POINT_GROUP = "autoselection.signals"
 
@@ -123,7 +122,7 @@ class SignalRegistry:
     def how_to_get(self, name: str, pool: Path | None = None) -> str:
         """The sentence that tells which command computes ``name``, of a pool where it is known."""
         options = " ".join(need.option for need in self.needs(name) if need.option)
-        place = "POOL_DIR" if pool is None else shlex.quote(str(pool))
+        place = "POOL_DIR" if pool is None else command_line(pool)
         return f"run `autoselection score {place} --signals {name}{' ' if options else ''}{options}` first."
 
     def obstacles(self, inputs: Inputs) -> dict[str, str]:

@@ -30,6 +30,7 @@ from autoselection.study.dev_results import dev_results
 from autoselection.study.incumbent import current_verdict
 from autoselection.study.study import Study
 from autoselection.study.trials import Trial
+from autoselection.wording import command_line
 
 TrainerName = Literal["trl", "llamafactory", "axolotl", "open-instruct"]
 
@@ -146,7 +147,7 @@ def hand_off(study: Study, trainer: TrainerName, out: Path | str, *, overwrite: 
         differs = [*differs, report.sentences()[0]]
     head = f"The rows and the training of the study {study.config.name}: {', '.join(_told(training))}."
     files.write_text(out / name, _comments([head, f"Run: {command}", *differs]) + text)
-    return Handoff(out / name, command.replace(name, shlex.quote(str((out / name).resolve()))), tuple(differs), report)
+    return Handoff(out / name, command.replace(name, command_line((out / name).resolve())), tuple(differs), report)
 
 
 def exported_rows(study: Study) -> NDArray[np.int64]:

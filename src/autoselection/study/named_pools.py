@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,6 +19,7 @@ from autoselection.signals.score import obstacles
 from autoselection.study.kind import no_study, reproduced_models
 from autoselection.study.prepare import contaminated, without
 from autoselection.study.study import Study
+from autoselection.wording import command_line
 
 #: What a study writes into its folder, besides its report.
 _STUDY = (
@@ -194,8 +194,8 @@ def compute_signals(
 
 def score_command(named_pool: NamedPool, recipe: str, names: Sequence[str]) -> str:
     """The command that computes what a recipe needs of a pool."""
-    paths = " ".join(shlex.quote(str(path)) for path in named_pool.paths)
-    return f"autoselection score {paths} --for {shlex.quote(recipe)} {needed_options(names)}".rstrip()
+    command = command_line("autoselection", "score", *named_pool.paths, "--for", recipe)
+    return f"{command} {needed_options(names)}".rstrip()
 
 
 def needed_options(names: Sequence[str]) -> str:

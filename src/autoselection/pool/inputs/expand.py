@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import shlex
 from pathlib import Path
 
 from autoselection.errors import PoolError
@@ -13,7 +12,7 @@ from autoselection.pool.inputs.base import Input, is_there
 from autoselection.pool.inputs.llamafactory import INFO_FILE, llamafactory_inputs
 from autoselection.pool.readers import choose_split, inner_name
 from autoselection.pool.suffixes import CONTAINERS
-from autoselection.wording import clipped
+from autoselection.wording import clipped, command_line
 
 _YAML = (".yml", ".yaml")
 
@@ -57,7 +56,7 @@ def expand(path: Path, split: str | None) -> list[Input]:
     if (path / "manifest.json").is_file() and any(path.glob("pool*.arrow")):
         raise PoolError(
             f"{path} is a pool already: name it where a command takes a pool; `autoselection apply RECIPE --pool "
-            f"{shlex.quote(str(path))} --out FILE` writes rows of it to a file."
+            f"{command_line(path)} --out FILE` writes rows of it to a file."
         )
     if (path / INFO_FILE).is_file():
         return llamafactory_inputs(path, split)
@@ -82,6 +81,6 @@ def _no_dataset(path: Path) -> str:
     ]
     if not readable:
         return f"{what}; there is no file in it that can be read ({', '.join(CONTAINERS)})."
-    shown = " ".join(shlex.quote(str(file)) for file in readable[:8])
+    shown = command_line(*readable[:8])
     more = f" … ({len(readable):,} files)" if len(readable) > 8 else ""
     return f"{what}; give the files in it by name: {shown}{more}."
