@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
+import signal
 import threading
+import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -16,7 +19,8 @@ import torch
 
 from autoselection.errors import ConfigError, EvaluationError, MissingExtraError
 from autoselection.evaluation import EvaluationConfig, evaluate
-from autoselection.evaluation.engines.openai import CompletionsEndpoint, EndpointOptions
+from autoselection.evaluation.engines.contract import Question
+from autoselection.evaluation.engines.openai import CompletionsEndpoint, EndpointLM, EndpointOptions
 from autoselection.evaluation.engines.vllm import (
     VllmLM,
     VllmOptions,
@@ -480,3 +484,44 @@ def test_a_missing_log_probability_is_an_error_and_not_zero():
 def test_vllm_that_is_not_installed_is_named(make_job):
     with pytest.raises(MissingExtraError, match=r"needs the package 'vllm'.*autoselection\[vllm\]"):
         evaluate(make_job(config={"engine": "vllm"}))
+
+
+def _questions(count: int) -> list[Question]:
+    """Longer and longer ones, told apart by how long their answers may be."""
+    turns: Any = [{"role": "user", "content": "x"}]
+    return [Question([0] * (1 + number), turns, Generation(10 + number)) for number in range(count)]
+
+
+@pytest.mark.skipif(os.name != "posix", reason="elsewhere an interrupt does not end a wait")
+def test_an_interrupt_does_not_wait_for_answers() -> None:
+    asked: list[Any] = []
+    over = threading.Event()
+
+    def chat(*question: Any) -> tuple[str, bool]:
+        asked.append(question)
+        threading.Timer(0.2, signal.pthread_kill, (threading.main_thread().ident, signal.SIGINT)).start()
+        over.wait(60)
+        return "late", False
+
+    endpoint: Any = SimpleNamespace(options=SimpleNamespace(concurrency=1), chat=chat)
+    began = time.monotonic()
+    with pytest.raises(KeyboardInterrupt):
+        EndpointLM(endpoint, context_length=64, seed=0).answers(_questions(3))
+    assert time.monotonic() - began < 30
+    over.set()
+    time.sleep(0.2)
+    assert len(asked) == 1, "what was not asked yet is not asked any more"
+
+
+def test_answers_come_in_the_order_of_the_questions_and_the_first_error_ends_them() -> None:
+    def chat(messages: Any, generation: Any, seed: int) -> tuple[str, bool]:
+        if generation.max_gen_toks == 18:
+            raise EvaluationError("no answer")
+        return str(generation.max_gen_toks), False
+
+    endpoint: Any = SimpleNamespace(options=SimpleNamespace(concurrency=3), chat=chat)
+    model = EndpointLM(endpoint, context_length=64, seed=0)
+    assert model.answers(_questions(8)) == [(str(10 + number), False) for number in range(8)]
+    assert model.answers([]) == []
+    with pytest.raises(EvaluationError, match="no answer"):
+        model.answers(_questions(20))

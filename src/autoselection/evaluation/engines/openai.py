@@ -11,10 +11,11 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from functools import cached_property
 from pathlib import Path
+from queue import Empty, SimpleQueue
+from threading import TIMEOUT_MAX, Thread
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from pydantic import Field, field_validator
@@ -290,7 +291,43 @@ class EndpointLM:
         return self._side_by_side(lambda each: self._endpoint.chat(each.messages, each.generation, self._seed), asked)
 
     def _side_by_side(self, ask: Callable[[Asked], Answer], asked: Sequence[Asked]) -> list[Answer]:
-        order = sorted(range(len(asked)), key=lambda index: -len(asked[index].context))
-        with ThreadPoolExecutor(self._endpoint.options.concurrency) as pool:
-            found = list(pool.map(ask, [asked[index] for index in order]))
-        return [answer for _, answer in sorted(zip(order, found, strict=True), key=lambda pair: pair[0])]
+        left: SimpleQueue[int] = SimpleQueue()
+        ended: SimpleQueue[tuple[int, Answer] | Exception] = SimpleQueue()
+        for index in sorted(range(len(asked)), key=lambda index: -len(asked[index].context)):
+            left.put(index)
+
+        def work() -> None:
+            while (index := _next(left)) is not None:
+                try:
+                    ended.put((index, ask(asked[index])))
+                except Exception as error:  # noqa: BLE001 - raised where the answers are waited for
+                    ended.put(error)
+
+        # Daemons: who interrupts the program does not wait for the server.
+        threads = [Thread(target=work, daemon=True) for _ in range(min(len(asked), self._endpoint.options.concurrency))]
+        for thread in threads:
+            thread.start()
+        answers: dict[int, Answer] = {}
+        try:
+            while len(answers) < len(asked):
+                found = ended.get(
+                    timeout=TIMEOUT_MAX
+                )  # without one an interrupt is not noticed, once Polars is imported
+                if isinstance(found, Exception):
+                    raise found
+                answers[found[0]] = found[1]
+        except BaseException as stop:
+            while _next(left) is not None:  # nothing more is asked
+                pass
+            if isinstance(stop, Exception):  # what is under way may need what the caller takes away
+                for thread in threads:
+                    thread.join()
+            raise
+        return [answers[index] for index in range(len(asked))]
+
+
+def _next(left: SimpleQueue[int]) -> int | None:
+    try:
+        return left.get_nowait()
+    except Empty:
+        return None
