@@ -205,6 +205,14 @@ def interrupt(job: Any) -> None:
     raise KeyboardInterrupt
 
 
+def begin_and_interrupt(session: AgentSession, without_training: Callable[..., None]) -> None:
+    """Leave a proposal whose evaluation has no result; the next ones have."""
+    without_training(interrupt)
+    with pytest.raises(KeyboardInterrupt):
+        propose(session, recipe(0.5))
+    without_training()
+
+
 def test_a_killed_evaluation_goes_on_and_is_paid_once(
     session: AgentSession, folder: Path, without_training: Callable[..., None]
 ) -> None:
@@ -222,10 +230,7 @@ def test_a_killed_evaluation_goes_on_and_is_paid_once(
 def test_another_recipe_waits_for_the_interrupted_one(
     session: AgentSession, folder: Path, without_training: Callable[..., None]
 ) -> None:
-    without_training(interrupt)
-    with pytest.raises(KeyboardInterrupt):
-        propose(session, recipe(0.5))
-    without_training()
+    begin_and_interrupt(session, without_training)
     session.note("show_rows")
     with pytest.raises(StudyError, match="t001 was interrupted and has no result yet: its evaluation goes on now"):
         propose(session, recipe(0.4), "less")
@@ -239,10 +244,7 @@ def test_another_recipe_waits_for_the_interrupted_one(
 def test_looks_before_an_evaluation_goes_on_are_counted_with_the_next_proposal(
     session: AgentSession, folder: Path, without_training: Callable[..., None]
 ) -> None:
-    without_training(interrupt)
-    with pytest.raises(KeyboardInterrupt):
-        propose(session, recipe(0.5))
-    without_training()
+    begin_and_interrupt(session, without_training)
     session.note("show_rows")
     assert propose(session, recipe(0.5)) == ("t001", False)
     propose(session, recipe(0.4))

@@ -310,9 +310,8 @@ class EndpointLM:
         answers: dict[int, Answer] = {}
         try:
             while len(answers) < len(asked):
-                found = ended.get(
-                    timeout=TIMEOUT_MAX
-                )  # without one an interrupt is not noticed, once Polars is imported
+                # Without a limit an interrupt is not noticed, once Polars is imported.
+                found = ended.get(timeout=TIMEOUT_MAX)
                 if isinstance(found, Exception):
                     raise found
                 answers[found[0]] = found[1]
