@@ -39,12 +39,13 @@ from autoselection.wording import clipped, kind_of, suggestion
 SCHEMA_VERSION = 1
 
 
+#: Why an address with a user or a password cannot stand in a configuration.
+NO_LOGIN = "leave user and password out of the address, because configurations are shown and stored"
+
+
 def _without_login(path: Path) -> Path:
     if has_login(path):
-        raise HoldsSecret(
-            "leave user and password out of the address, because configurations are shown and stored; the package that reads it "
-            "has settings of its own for them"
-        )
+        raise HoldsSecret(f"{NO_LOGIN}; the package that reads it has settings of its own for them")
     return path
 
 

@@ -13,7 +13,7 @@ from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 from pydantic_core import PydanticUndefined
 
-from autoselection.config import StudyConfig, load_config
+from autoselection.config import NO_LOGIN, StudyConfig, load_config
 from autoselection.documents import dump_yaml
 from autoselection.errors import ConfigError
 from autoselection.pool.addresses import absolute_place, has_login, matching, shown
@@ -106,9 +106,7 @@ def _pool_of_study(path: Path) -> Path:
 def _rows(path: Path, place: Callable[[Path], str]) -> str:
     """An entry of ``pool.files``."""
     if has_login(path):
-        raise ConfigError(
-            f"--pool {shown(path)}: leave user and password out of the address, because configurations are shown and stored."
-        )
+        raise ConfigError(f"--pool {shown(path)}: {NO_LOGIN}.")
     elsewhere = absolute_place(path, Path())
     if elsewhere is not None:
         return shown(elsewhere)
