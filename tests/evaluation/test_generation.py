@@ -442,6 +442,62 @@ def test_own_functions_that_judge_are_tried_and_their_documents_made_once(task_f
     assert len(calls) == before
 
 
+def test_an_answer_that_the_task_file_begins_itself_is_refused(task_file):
+    """As of arc_challenge_chat: the model that writes the whole asked sentence would score 0."""
+    for prefix in (None, "", " "):
+        assert len(load_items(task_file(None, gen_prefix=prefix), "dev")) == ITEMS
+    task = task_file(None, gen_prefix="The best answer is")
+    with pytest.raises(
+        ConfigError, match=r"begins the model's answer itself \(gen_prefix: 'The best answer is'\).*without it"
+    ):
+        load_items(task, "dev")
+
+
+def test_a_number_is_a_place_among_the_choices_of_generated_answers_too(task_file):
+    """As of super_glue-boolq-t5-prompt: what is learnt and shown is what the harness takes for right."""
+    task = task_file(None, doc_to_target="{{answer|int // 2 % 2}}", doc_to_choice=["False", "True"])
+    items = load_items(task, "dev")
+    assert [item.answer for item in items] == ["False", "True"] * (ITEMS // 2)
+    assert not any(item.choices for item in items)
+    assert [harness.harness_verdict(task, item.id, item.answer) for item in items] == [1.0] * ITEMS
+    assert harness.harness_verdict(task, items[0].id, "0") == 0.0
+    words = task_file(None, doc_to_choice=["0", "2"])  # its targets are numbers, of which most are no place
+    with pytest.raises(ConfigError, match="names no gold answer among its 2 choices"):
+        load_items(words, "dev")
+
+
+def test_items_with_several_right_choices_are_refused(task_file):
+    def chosen(target: str) -> list[str]:
+        fields = {"output_type": "multiple_choice", "metric_list": [{"metric": "acc"}]}
+        task = task_file(None, doc_to_choice=["x", "y", "z"], doc_to_target=target, **fields)
+        return [item.answer for item in load_items(task, "dev")]
+
+    assert chosen("{{[1]}}") == chosen("{{[1, 1]}}") == chosen("{{['y', 'y']}}") == chosen("{{1}}") == ["B"] * ITEMS
+    for several in ("{{[0, 2]}}", "{{['x', 'z']}}"):
+        with pytest.raises(
+            ConfigError, match=r"has several right choices \(A, C\), and one is scored here: write a task"
+        ):
+            chosen(several)
+
+
+def test_a_gold_answer_that_is_only_a_placeholder_is_refused(task_file):
+    """As of truthfulqa_mc2: several choices are true, and the file's own function knows which."""
+    task = task_file(None)
+    (task.lm_eval_path / "utils.py").write_text("def judged(doc, results):\n    return {'acc': 1.0}\n")
+    path = task.lm_eval_path / "task.yaml"
+    own = {**yaml.safe_load(path.read_text()), "output_type": "multiple_choice", "doc_to_choice": ["x", "y"]}
+    for target, refused in ((0, True), ("{{answer|int // 2 % 2}}", False)):
+        own |= {"task": f"{task.lm_eval}_{refused}", "doc_to_target": target, "metric_list": [{"metric": "acc"}]}
+        path.write_text(f"{yaml.safe_dump(own)}process_results: !function utils.judged\n")
+        harness._manager.cache_clear()
+        named = task.model_copy(update={"lm_eval": own["task"]})
+        if refused:
+            with pytest.raises(ConfigError, match="has no single prompt and gold answer per item"):
+                load_items(named, "dev")
+        else:
+            assert len(load_items(named, "dev")) == ITEMS
+
+
 def test_what_a_protocol_lacks_is_refused(task_file, make_job, server: TinyServer):  # noqa: F811
     task = task_file({"until": [], "do_sample": True, "temperature": 0.5, "top_k": 5})
     with pytest.raises(ConfigError, match=r"samples with top_k, which evaluation\.engine 'openai' does not have"):

@@ -222,8 +222,15 @@ def _load(name: str, folder: Path | None) -> Any:
     if len(loaded) != 1:
         raise ConfigError(f"lm-eval's '{name}' is a group of {len(loaded)} tasks; name one of them per entry of tasks.")
     (task,) = loaded.values()
-    if task.OUTPUT_TYPE not in _SCORED_KINDS or task.multiple_input:
+    # A gold answer that is the same place for all, in a file that judges by its own function, is only a placeholder.
+    placeholder = isinstance(task.config.doc_to_target, int) and callable(task.config.process_results)
+    if task.OUTPUT_TYPE not in _SCORED_KINDS or task.multiple_input or placeholder:
         raise ConfigError(f"lm-eval's task '{name}' has no single prompt and gold answer per item; it cannot be used.")
+    if prefix := " ".join(str(task.config.gen_prefix or "").split()):
+        raise ConfigError(
+            f"The task file of lm-eval's '{name}' begins the model's answer itself (gen_prefix: '{prefix[:80]}'), which is not "
+            "done here: write a task file without it and name its folder lm_eval_path."
+        )
     return task
 
 
@@ -281,14 +288,24 @@ def _item(loaded: Any, document: Mapping[str, Any], identifier: str) -> TaskItem
     targets = list(target) if isinstance(target, (list, tuple)) else [target]
     if not targets:
         raise ConfigError(f"lm-eval's item '{identifier}' names no gold answer; it cannot be used.")
-    target = targets[0]
-    if loaded.OUTPUT_TYPE != "multiple_choice":
-        answer, *aliases = (str(one).strip() for one in targets)
+    chosen = loaded.OUTPUT_TYPE == "multiple_choice"
+    choices: list[str] = []
+    # The harness reads a whole number as a place among the choices in tasks of generated answers too.
+    if chosen or (loaded.config.doc_to_choice is not None and any(isinstance(one, int) for one in targets)):
+        choices = [str(choice).strip() for choice in loaded.doc_to_choice(document)]
+    if not chosen:
+        answer, *aliases = (
+            choices[_place(choices, one, identifier)] if choices and isinstance(one, int) else str(one).strip()
+            for one in targets
+        )
         return _complete(TaskItem(identifier, prompt, answer, aliases=tuple(filter(None, aliases))))
-    choices = [str(choice).strip() for choice in loaded.doc_to_choice(document)]
-    gold = target if isinstance(target, int) else _index(choices, str(target).strip())
-    if len(choices) > len(LETTERS) or not 0 <= gold < len(choices):
-        raise ConfigError(f"lm-eval's item '{identifier}' names no gold answer among its {len(choices)} choices.")
+    golds = {_place(choices, one, identifier) for one in targets}
+    if len(golds) > 1:
+        raise ConfigError(
+            f"lm-eval's item '{identifier}' has several right choices ({', '.join(LETTERS[gold] for gold in sorted(golds))}), and "
+            "one is scored here: write a task file whose process_docs leaves such items out, and name its folder lm_eval_path."
+        )
+    (gold,) = golds
     lettered = choices == list(LETTERS[: len(choices)])
     return _complete(
         TaskItem(identifier, prompt, LETTERS[gold], tuple(choices), options_in_prompt=lettered),
@@ -301,10 +318,18 @@ def _complete(item: TaskItem) -> TaskItem:
     return item
 
 
-def _index(choices: Sequence[str], target: str) -> int:
-    if target in choices:
-        return list(choices).index(target)
-    return int(target) if target.isdecimal() else -1
+def _place(choices: Sequence[str], target: Any, identifier: str) -> int:
+    """The place of a gold answer among the choices; a text is first one of them, then a number."""
+    text = str(target).strip()
+    if isinstance(target, int):
+        place = int(target)
+    elif text in choices:
+        place = list(choices).index(text)
+    else:
+        place = int(text) if text.isdecimal() else -1
+    if len(choices) > len(LETTERS) or not 0 <= place < len(choices):
+        raise ConfigError(f"lm-eval's item '{identifier}' names no gold answer among its {len(choices)} choices.")
+    return place
 
 
 def _position(item: TaskItem) -> float:
