@@ -204,8 +204,35 @@ def test_a_gold_answer_is_read_as_answers_are(kind, gold, right, wrong):
     assert not any(answers_match(text, gold, kind=kind) for text in (wrong, "", "I don't know"))
 
 
+#: Classes of published files beside yes and no, or true and false.
+THIRD = (
+    "Cannot say", "Not Given", "Neither", "None", "NOT ENOUGH INFO", "no answer", "not applicable", "partly true", "mostly false",
+    "True or false", "It contains gold", "There is a path.",
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("third", THIRD[:7])
+def test_what_is_neither_yes_nor_no_is_neither(third):
+    for generated in (third, f"Answer: {third}", f"The answer is {third}.", f"Hmm.\n{third}."):
+        assert extract_yes_no(generated) is None
+        assert not answers_match(generated, "False", kind="yes_no")
+
+
 @pytest.mark.parametrize(
-    ("kind", "gold"), [("yes_no", "maybe"), ("yes_no", "correct"), ("choice", "Paris"), ("number", "five"), ("number", "3-4")]
+    ("gold", "said"),
+    [
+        ("Yes, there is no such path.", "yes"), ("No. It holds none.", "no"), ("TRUE", "yes"), ("so it is\nFalse", "no"),
+        ("The answer is yes.", "yes"), ("\\boxed{no}", "no"), ("#### No", "no"), ("да", "yes"),
+    ],
+)  # fmt: skip
+def test_a_gold_answer_says_yes_or_no_alone_in_front_or_behind_a_mark(gold, said):
+    assert can_be_gold(gold, kind="yes_no")
+    assert answers_match(said, gold, kind="yes_no")
+    assert not answers_match({"yes": "no", "no": "yes"}[said], gold, kind="yes_no")
+
+
+@pytest.mark.parametrize(
+    ("kind", "gold"), [*[("yes_no", third) for third in THIRD], ("yes_no", "maybe"), ("yes_no", "correct"), ("choice", "Paris"), ("number", "five"), ("number", "3-4")]
 )  # fmt: skip
 def test_no_answer_is_right_beside_a_gold_answer_that_cannot_be_read(kind, gold):
     assert not can_be_gold(gold, kind=kind) and can_be_gold(gold, kind="text") and can_be_gold(gold)

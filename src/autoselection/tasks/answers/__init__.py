@@ -28,7 +28,7 @@ from autoselection.tasks.answers.numbers import (
 )
 from autoselection.tasks.answers.plain import normalised
 from autoselection.tasks.answers.short_text import extract_text, text_matches
-from autoselection.tasks.answers.yes_no import extract_yes_no
+from autoselection.tasks.answers.yes_no import extract_yes_no, gold_yes_no
 
 __all__ = [
     "answers_match",
@@ -37,6 +37,7 @@ __all__ = [
     "extract_number",
     "extract_text",
     "extract_yes_no",
+    "gold_yes_no",
     "kind_of",
 ]
 
@@ -74,7 +75,7 @@ def answers_match(
     if kind == "number":
         return number_matches(generated, gold)
     if kind == "yes_no":
-        said = extract_yes_no(gold)
+        said = gold_yes_no(gold)
         return said is not None and extract_yes_no(generated) == said
     return text_matches(generated, gold)
 
@@ -89,7 +90,7 @@ def can_be_gold(gold: str, letters: str = "", *, kind: AnswerKind = "auto") -> b
         return extract_letter(gold, letters or LETTERS) is not None
     if kind == "number":
         return isinstance(read_gold(gold), (Number, Expression))
-    return kind != "yes_no" or extract_yes_no(gold) is not None
+    return kind != "yes_no" or gold_yes_no(gold) is not None
 
 
 def kind_of(gold: str, letters: str = "") -> AnswerKind:

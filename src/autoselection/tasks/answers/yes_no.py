@@ -76,6 +76,28 @@ _AFFIRMATION = re.compile(
 )
 
 
+#: What is neither yes nor no where it stands alone, though it holds a word of negation.
+_NEITHER = re.compile(
+    r"\W*(?:(?:cannot|can't|can not) (?:say|tell|know)|neither|none|no (?:answer|information)"
+    r"|not (?:given|known|stated|mentioned|applicable|sure|enough info(?:rmation)?))\W*",
+    re.IGNORECASE,
+)
+#: A gold answer that opens with its word, and says more behind a sign: "Yes, there is a path."; never "No answer".
+_OPENED = re.compile(r"\W*(yes|no|true|false)\s*[,.;:!]", re.IGNORECASE)
+
+
+def gold_yes_no(text: str) -> str | None:
+    """``yes`` or ``no`` where a gold answer says it: alone, in its last line, behind a mark, or in front; else None.
+
+    What a sentence claims is not read, as it is of generated text: "Cannot say" and "Not given" are answers of their own.
+    """
+    text = plain(visible(text))
+    said = next(iter([*boxed(text), *tagged(text), *clauses(text)]), text)
+    opened = _OPENED.match(said)
+    alone = _alone(lines_of(said)[-1]) if lines_of(said) else None
+    return alone or (YES_NO[opened.group(1).lower()] if opened else None)
+
+
 def extract_yes_no(text: str) -> str | None:
     """``yes``, ``no`` or None; true and false count as well, and the last sentence's claim if it says neither."""
     text = plain(visible(text))
@@ -83,6 +105,8 @@ def extract_yes_no(text: str) -> str | None:
     if bare and not (boxed(text) or tagged(text)):
         return bare
     for fragment in [*boxed(text), *tagged(text), *clauses(text), *bold(text)]:
+        if _NEITHER.fullmatch(fragment):
+            return None
         words = _WORD.findall(fragment)
         if not words and (alone := _alone(fragment)):
             return alone
@@ -91,7 +115,7 @@ def extract_yes_no(text: str) -> str | None:
             return said.pop() if len(said) == 1 else None
     sentences = [part for part in re.split(r"(?<=[.!?])\s+|\n", text) if part.strip()]
     for sentence in reversed(sentences):
-        if refuses(sentence):
+        if refuses(sentence) or _NEITHER.fullmatch(sentence):
             return None
         if re.search(r"\byes\s*(?:and|or|/)\s*no\b|\bno\s*(?:and|or|/)\s*yes\b", sentence, re.IGNORECASE):
             return None

@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from autoselection.tasks import LETTERS, Answer, Metric
-from autoselection.tasks.answers import extract_text, extract_yes_no
+from autoselection.tasks.answers import extract_text, extract_yes_no, gold_yes_no
 from autoselection.tasks.convert.golds import FURTHER, BeyondOptions, Form, Unusable, accepted, number
 from autoselection.tasks.convert.sources import SourceFile
 
@@ -94,8 +94,8 @@ def _with_number(draft: ItemDraft, value: Any) -> ItemDraft:
     return replace(draft, answer=answers[0], aliases=tuple(answers[1:]), form=form, raw=shown)
 
 
-def _yes_no(text: str) -> str:
-    found = extract_yes_no(text)
+def _yes_no(text: str, read: Callable[[str], str | None] = gold_yes_no) -> str:
+    found = read(text)
     if found is None:
         raise Unusable("the answer is not yes or no")
     return found
@@ -245,7 +245,8 @@ def _gpqa(record: Any, file: SourceFile) -> ItemDraft:
 def _nlgraph(record: Any, file: SourceFile) -> ItemDraft:
     entry = _object(record)
     answer = _text(entry, "answer")
-    return ItemDraft(_text(entry, "question"), _yes_no(answer), rationale=answer, subtask=file.topic)
+    # whole sentences: "There is a path."
+    return ItemDraft(_text(entry, "question"), _yes_no(answer, extract_yes_no), rationale=answer, subtask=file.topic)
 
 
 def _graphwiz(record: Any, file: SourceFile) -> ItemDraft:
@@ -256,7 +257,7 @@ def _graphwiz(record: Any, file: SourceFile) -> ItemDraft:
     task = entry.get("task")
     return ItemDraft(
         _text(entry, "input_prompt", "query"),
-        _yes_no(answer),
+        _yes_no(answer, extract_yes_no),
         rationale=worked.strip() or None,
         subtask=task if isinstance(task, str) and task else file.topic,
     )
