@@ -167,10 +167,13 @@ def test_no_option_of_a_row_is_lost(tmp_path: Path, command: Command) -> None:
 def test_a_row_without_an_answer_letter_has_no_answer(tmp_path: Path, command: Command) -> None:
     file = tmp_path / "quiz.csv"
     rows = [f"What is {n}?,rot,grün,blau,gelb,B" for n in range(9)]
-    file.write_text("\n".join([*rows, "What is 10?,a,b,c,d,", "What is 11?,a,b,c,d,AB", ""]), encoding="utf-8")
+    file.write_text(
+        "\n".join([*rows, "What is 10?,a,b,c,d,", "What is 11?,a,b,c,d,AB", "What is 12?,rot,grün,c,d,(b)", ""]),
+        encoding="utf-8",
+    )
     told = command("benchmark", "mmlu", "--source", file, "--out", tmp_path / "out")
     assert told.code == 0, told.err
-    assert len(items(tmp_path / "out")) == 9
+    assert [item["answer"] for item in items(tmp_path / "out")] == ["B"] * 10
     assert unusable(tmp_path / "out") == {"the answer is none of the options": 2}
 
 

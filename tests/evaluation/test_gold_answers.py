@@ -221,7 +221,12 @@ def test_benchmark_tables_are_separated_by_what_their_header_is(delimiter, tmp_p
     [
         (["a", "b"], 1.0, "B"), (["a", "b"], "1", "B"), (["7", "8"], "8", "B"), (["0", "1"], "1", "B"),
         (["A", "B", "AB"], "B", "B"), (["A", "B", "AB"], "AB", "C"), (["x", "y"], 0.5, None),
-        (["1", "0"], "0", None), (["B", "A"], "A", None),  # the option's text or its place?
+        (["a", "b"], "b", "B"), (["x", "y"], "b", "B"), (["x", "y"], "(B)", "B"), (["x", "y"], "Ｂ", "B"), (["x", "y"], "B.", "B"),
+        (["x", "y"], "1.0", "B"), ({"A": "x", "B": "y"}, "(b)", "B"), ({"1": "x", "2": "y"}, "2.0", "B"),
+        ({"(a)": "x", "(b)": "y"}, "B", "B"), (["u", "v"], "c", None), (["u", "v"], "AB", None),
+        ([10, 20], 20, "B"), ([0, 1], 1, "B"), ([0.5, 1.0], 1.0, "B"), ([0.5, 1.5], 0.5, "A"), (["7.0", "9.0"], 9, "B"),
+        (["1", "0"], "0", None), (["B", "A"], "A", None), (["b", "a"], "a", None), ({"A": "b", "B": "a"}, "A", "A"), ({"A": "b", "B": "a"}, "a", None),  # the option's text or its place?
+        ([2, 3, 4, 5], 2, None), (["1", "2", "3", "4"], 3, None), ([1.0, 1.5], 1.0, None), (["1.0", "1.5"], "1.0", None),
     ],
 )  # fmt: skip
 def test_the_right_option_is_its_place_its_letter_or_its_text_and_never_a_guess(choices, answer, wanted, tmp_path):
@@ -233,6 +238,81 @@ def test_the_right_option_is_its_place_its_letter_or_its_text_and_never_a_guess(
     assert code == 0, output
     items = {item["prompt"]: item["answer"] for item in read(tmp_path / "out")}
     assert items.get("x") == wanted
+
+
+@pytest.mark.parametrize(
+    ("name", "record"),
+    [
+        ("multiple_choice", {"question": "x", "choices": ["w", "w", "y"], "answer": "B"}),
+        ("mmlu", {"question": "x", "choices": ["w", "w", "y"], "answer": 2}),
+        ("arc", {"question": "x", "choices": {"label": ["A", "B", "C"], "text": ["w", "w ", "y"]}, "answerKey": "C"}),
+    ],
+)
+def test_two_equal_options_are_no_item(name, record, tmp_path):
+    options = ["u", "v", "y"]
+    good = {**record, "choices": {**record["choices"], "text": options} if name == "arc" else options}
+    fill = [{**good, "question": f"q{number}"} for number in range(3)]
+    report = convert(name, [str(jsonl(tmp_path / "rows.jsonl", [record, *fill]))], tmp_path / "out", target=0, dev=1)
+    assert report.unusable == {"two options are the same": 1} and sum(report.items.values()) == 3
+
+
+@pytest.mark.parametrize(
+    ("name", "record"),
+    [
+        ("yes_no", {"answer": True}),
+        ("short_answer", {"answer": {"text": ["blue"], "answer_start": [5]}}),
+        ("number", {"answer": 4}),
+        ("multiple_choice", {"options": ["x", "y"], "answer": "B"}),
+    ],
+)
+@pytest.mark.parametrize("column", ["passage", "context", "article"])
+def test_a_passage_stands_in_front_of_its_question(name, column, record, tmp_path):
+    """As of BoolQ, SQuAD and RACE; questions that are equal are not the same where their passages differ."""
+    rows = [{"question": "Which title?", column: f"Text {number}.", **record} for number in range(4)]
+    rows += [{"question": "Text 9. Which?", column: "Text 9.", **record}, {"question": "Bare?", column: " ", **record}]
+    rows.append({"question": "Parts?", column: ["One.", "Two."], **record})
+    rows.append({"question": "Tree?", column: {"sentences": [["One."]]}, **record})
+    source = str(jsonl(tmp_path / "rows.jsonl", rows))
+    report = convert(name, [source], tmp_path / "out", target=0, dev=1, keep_constant=True)
+    wanted = {f"Text {number}.\n\nWhich title?" for number in range(4)}
+    assert {item["prompt"] for item in read(tmp_path / "out")} == wanted | {
+        "Text 9. Which?",
+        "Bare?",
+        "One.\nTwo.\n\nParts?",
+    }
+    assert report.unusable == {f"the {column} is neither text nor a list of texts": 1}
+
+
+def test_a_passage_of_another_name_is_mapped(tmp_path):
+    rows = [{"question": "Which title?", "story": f"Text {number}.", "answer": "Blue"} for number in range(4)]
+    source = str(jsonl(tmp_path / "rows.jsonl", rows))
+    code, said = run("short_answer", "--source", source, "--out", str(tmp_path / "out"), "--map", "passage=story")
+    assert code == 0, said
+    assert {item["prompt"] for item in read(tmp_path / "out")} == {f"Text {n}.\n\nWhich title?" for n in range(4)}
+
+
+def test_a_third_answer_is_neither_yes_nor_no(tmp_path):
+    golds = ["True", "False", "Cannot say", "NOT ENOUGH INFO", "Neither"]
+    rows = [{"question": f"q{number}", "answer": golds[number % 5]} for number in range(20)]
+    report = convert("yes_no", [str(jsonl(tmp_path / "rows.jsonl", rows))], tmp_path / "out", target=0, dev=2)
+    assert report.unusable == {"the answer is not yes or no": 12}
+    assert sum(report.items.values()) == 8
+
+
+@pytest.mark.parametrize(
+    ("name", "record", "answer"),
+    [
+        ("yes_no", {}, 1), ("yes_no", {}, "Cannot say"), ("number", {}, "five"), ("multiple_choice", {"choices": ["x", "y"]}, "second"),
+        ("arc", {"choices": {"label": ["A", "B"], "text": ["x", "y"]}}, "E"),
+    ],
+)  # fmt: skip
+def test_an_answer_that_no_record_can_have_is_shown(name, record, answer, tmp_path):
+    rows = [
+        {"question": f"q{number}", **record, "answerKey" if name == "arc" else "answer": answer} for number in range(9)
+    ]
+    with pytest.raises(ConfigError, match=f"The first such answer is '{answer}': write the answers as") as caught:
+        convert(name, [str(jsonl(tmp_path / "rows.jsonl", rows))], tmp_path / "out")
+    assert "--map" not in str(caught.value)
 
 
 def test_any_accepted_answer_of_a_converted_benchmark_is_right(tmp_path, make_job, monkeypatch):

@@ -131,8 +131,8 @@ def convert(
     limits = {"target": target, "dev": dev, "test": test}
     splits, unused = _split(kept, kind, limits, seed)
     if not (splits["dev"] and splits["test"]):
-        fields = _fields(files, reading) if len(kept) < 2 else ""
-        raise ConfigError(_nothing_left(name, kept, files, splits, _reasons(unusable, constant), fields))
+        advice = _advice(kind, files, reading) if len(kept) < 2 else ""
+        raise ConfigError(_nothing_left(name, kept, files, splits, _reasons(unusable, constant), advice))
     items = {split: [_record(kind, draft, seed) for draft in chosen] for split, chosen in splits.items()}
     _name_items(task, items)
     present = [split for split, entries in items.items() if entries]
@@ -342,17 +342,14 @@ def _nothing_left(
     files: Sequence[SourceFile],
     splits: Mapping[str, Sequence[ItemDraft]],
     reasons: str,
-    fields: str,
+    advice: str,
 ) -> str:
     """Why dev or test is empty, and what fills it."""
     empty = " and ".join(split for split in ("dev", "test") if not splits[split])
     told = f"{name}: {len(kept)} usable items leave none for {empty} ({reasons})"
     labels = sorted({file.label for file in files if file.label})
     if len(kept) < 2:
-        return (
-            f"{told}; dev and test need one item each.{fields} Columns of other names are mapped: "
-            "--map question=COLUMN,answer=COLUMN."
-        )
+        return f"{told}; dev and test need one item each.{advice}"
     if labels and len(kept) > 1 and all(file.label for file in files) and "train" not in labels:
         return (
             f"{told}: every source is {' or '.join(labels)}; name one for {empty} as well (--split {empty.split()[-1]}=FILE), "
@@ -361,12 +358,31 @@ def _nothing_left(
     return f"{told}; give a source for {empty} (--split {empty.split()[-1]}=FILE)."
 
 
+def _advice(kind: BenchmarkFormat, files: Sequence[SourceFile], reading: ReadingOptions | None) -> str:
+    """What helps where hardly a record is an item: the first answer that cannot be read, else the names of the fields."""
+    for file in files:
+        for record in records(file, reading):
+            try:
+                kind.parse(record, file)
+            except Unusable as reason:
+                if reason.value is None:
+                    return _fields(files, reading)
+                return (
+                    f" The first such answer is '{str(reason.value)[:40]}': write the answers as this format reads them "
+                    f"({kind.files})."
+                )
+    return _fields(files, reading)
+
+
 def _fields(files: Sequence[SourceFile], reading: ReadingOptions | None) -> str:
-    """A sentence that names the fields of the first record."""
+    """Sentences that name the fields of the first record, and how others are named."""
     first = next((record for file in files for record in records(file, reading)), None)
-    if not isinstance(first, Mapping):
-        return ""
-    return f" The first record has the fields {', '.join(repr(str(field)) for field in list(first)[:12])}."
+    named = (
+        f" The first record has the fields {', '.join(repr(str(field)) for field in list(first)[:12])}."
+        if isinstance(first, Mapping)
+        else ""
+    )
+    return f"{named} Columns of other names are mapped: --map question=COLUMN,answer=COLUMN."
 
 
 def _reasons(unusable: Mapping[str, int], constant: Mapping[str, int]) -> str:

@@ -13,6 +13,7 @@ from typing import Any
 
 from autoselection.tasks import LETTERS, Answer, Metric
 from autoselection.tasks.answers import extract_text, extract_yes_no, gold_yes_no
+from autoselection.tasks.answers.plain import plain
 from autoselection.tasks.convert.golds import FURTHER, BeyondOptions, Form, Unusable, accepted, number
 from autoselection.tasks.convert.sources import SourceFile
 
@@ -97,7 +98,7 @@ def _with_number(draft: ItemDraft, value: Any) -> ItemDraft:
 def _yes_no(text: str, read: Callable[[str], str | None] = gold_yes_no) -> str:
     found = read(text)
     if found is None:
-        raise Unusable("the answer is not yes or no")
+        raise Unusable("the answer is not yes or no", text)
     return found
 
 
@@ -116,6 +117,7 @@ def _choice(
     choices: Sequence[str],
     right: int,
     *,
+    named: Any = None,
     subtask: str | None = None,
     source_id: Any = None,
 ) -> ItemDraft:
@@ -126,10 +128,12 @@ def _choice(
     options = tuple("" if choice is None else str(choice).strip() for choice in choices)
     if len(options) < 2 or not all(options):
         raise Unusable("fewer than two options, or an empty one")
+    if len(set(options)) < len(options):
+        raise Unusable("two options are the same")
     if len(options) > len(LETTERS):
         raise Unusable(f"more than {len(LETTERS)} options")
     if not 0 <= right < len(options):
-        raise Unusable("the answer is none of the options")
+        raise Unusable("the answer is none of the options", named)
     name = None if source_id is None else str(source_id)
     return ItemDraft(prompt, choices=options, right=right, subtask=subtask, source_id=name)
 
@@ -139,7 +143,7 @@ def _mmlu(record: Any, file: SourceFile) -> ItemDraft:
         if len(record) < 4:
             raise Unusable("a row with fewer than four cells")
         prompt, *choices, letter = (str(cell).strip() for cell in record)
-        return _choice(prompt, choices, LETTERS.find(letter) if len(letter) == 1 else -1, subtask=file.topic)
+        return _choice(prompt, choices, _letter(letter), named=letter, subtask=file.topic)
     entry = _object(record)
     right = entry.get("answer", entry.get("target"))
     draft = _chosen(_text(entry, "question", "input"), _listed(entry.get("choices") or _lettered(entry)), right)
@@ -154,10 +158,10 @@ def _chosen(prompt: str, choices: Any, answer: Any) -> ItemDraft:
             raise Unusable("several right options, or none")
         answer = answer[0]
     right = _position(answer, texts, labels)
-    numbered = str(answer).strip() not in labels and _place(answer) == right
+    numbered = _labelled_as(answer, labels) is None and _place(answer) == right
     if numbered and right == len(texts) > 1:
-        raise BeyondOptions("the answer is none of the options")
-    return replace(_choice(prompt, texts, right), numbered=numbered)
+        raise BeyondOptions("the answer is none of the options", answer)
+    return replace(_choice(prompt, texts, right, named=answer), numbered=numbered)
 
 
 def _labels_and_texts(choices: Any) -> tuple[Sequence[str], Sequence[Any]]:
@@ -189,7 +193,7 @@ def _place(answer: Any) -> int | None:
         return int(answer) if answer.is_integer() else None
     if isinstance(answer, int):
         return answer
-    text = str(answer).strip()
+    text = re.sub(r"\.0+$", "", str(answer).strip())
     return int(text) if text.isdecimal() and len(text) <= _LONGEST_PLACE else None
 
 
@@ -197,23 +201,52 @@ def _place(answer: Any) -> int | None:
 _LONGEST_PLACE = 4
 
 
+def _bare(name: Any) -> str:
+    """A letter or label without its case, its width, brackets and full stop: ``(b)`` is B."""
+    return plain(str(name)).strip("()[].: ").upper()
+
+
+def _letter(name: str) -> int:
+    """The place of an option that a letter names; -1 if it is none."""
+    letter = _bare(name)
+    return LETTERS.index(letter) if len(letter) == 1 and letter in LETTERS else -1
+
+
+def _labelled_as(answer: Any, labels: Sequence[str]) -> int | None:
+    """The place of the label that an answer is, spelled in any way; None if it is none."""
+    number = _place(answer)
+    for names in (str(answer).strip(), "" if number is None else str(number)):
+        if names and names in labels:
+            return list(labels).index(names)
+    own, bare = _bare(answer), [_bare(label) for label in labels]
+    return bare.index(own) if own and bare.count(own) == 1 else None
+
+
 def _position(answer: Any, choices: Sequence[Any], labels: Sequence[str] = ()) -> int:
-    """Index of the right option: given as a label, an index, a letter, or the option's own text; -1 if it is none."""
+    """Index of the right option: given as a label, an index, a letter, or the option's own text; -1 if it is none.
+
+    Numbers are texts too: among the options 2, 3, 4 and 5, the answer 2 may be the first one or the third. Only a label that
+    is written just so goes before the texts.
+    """
     if isinstance(answer, bool) or answer is None:
         return -1
-    number = _place(answer)
-    text = str(answer if number is None or isinstance(answer, str) else number).strip()
-    if text in labels:
-        return list(labels).index(text)
-    if isinstance(answer, (int, float)):
-        return -1 if number is None else number
-    place = LETTERS.index(text) if len(text) == 1 and text in LETTERS else -1 if number is None else number
-    texts = [str(choice).strip() for choice in choices]
-    if text not in texts:
+    number, text = _place(answer), str(answer).strip()
+    exact = text if number is None or isinstance(answer, str) else str(number)
+    if exact in labels:
+        return list(labels).index(exact)
+    place = _labelled_as(answer, labels)
+    if place is None:
+        place = _letter(text) if number is None else number
+    said = [
+        index
+        for index, choice in enumerate(choices)
+        if str(choice).strip() == text or (number is not None and _place(choice) == number)
+    ]
+    if not said:
         return place
-    if 0 <= place < len(texts) and texts[place] != text:
-        raise Unusable("the answer could be an option's text or its place")
-    return texts.index(text)
+    if 0 <= place < len(choices) and place not in said:
+        raise Unusable("the answer could be an option's text or its place", answer)
+    return place if place in said else said[0]
 
 
 def _bbh(record: Any, file: SourceFile) -> ItemDraft:
@@ -234,8 +267,6 @@ _GPQA_WRONG = ("Incorrect Answer 1", "Incorrect Answer 2", "Incorrect Answer 3")
 def _gpqa(record: Any, file: SourceFile) -> ItemDraft:
     entry = _object(record)
     choices = [_text(entry, name) for name in ("Correct Answer", *_GPQA_WRONG)]
-    if len(set(choices)) < len(choices):
-        raise Unusable("two options are the same")
     subtask = entry.get("High-level domain") or entry.get("Subdomain")
     return _choice(
         _text(entry, "Question"), choices, 0, subtask=subtask or None, source_id=entry.get("Record ID") or None
@@ -278,8 +309,8 @@ def _labelled(record: Any, file: SourceFile) -> ItemDraft:
     key = entry.get("answerKey")
     if not key:
         raise Unusable("no answerKey (an unlabelled test file)")
-    right = list(labels).index(str(key)) if str(key) in labels else -1
-    return _choice(stem.strip(), texts, right, source_id=entry.get("id"))
+    right = _labelled_as(key, labels)
+    return _choice(stem.strip(), texts, -1 if right is None else right, named=key, source_id=entry.get("id"))
 
 
 def _svamp(record: Any, file: SourceFile) -> ItemDraft:
@@ -296,6 +327,22 @@ def _svamp(record: Any, file: SourceFile) -> ItemDraft:
 
 
 _QUESTION = ("question", "prompt", "input", "query")
+#: What a question is about, where it stands in a column of its own.
+_PASSAGE = ("passage", "context", "article")
+
+
+def _asked(entry: Mapping[str, Any]) -> str:
+    """The question, behind the passage that it is about."""
+    question = _text(entry, *_QUESTION)
+    for name in _PASSAGE:
+        passage = entry.get(name)
+        if isinstance(passage, list) and all(isinstance(part, str) for part in passage):
+            passage = "\n".join(passage)
+        if isinstance(passage, (list, Mapping)) and passage:
+            raise Unusable(f"the {name} is neither text nor a list of texts")
+        if isinstance(passage, str) and passage.strip():
+            return question if passage.strip() in question else f"{passage.strip()}\n\n{question}"
+    return question
 
 
 def _answer(entry: Mapping[str, Any]) -> Any:
@@ -314,7 +361,7 @@ def _answers(entry: Mapping[str, Any]) -> Any:
 def _common(entry: Mapping[str, Any], answer: str) -> ItemDraft:
     named = {name: entry.get(name) for name in ("rationale", "subtask", "id")}
     return ItemDraft(
-        _text(entry, *_QUESTION),
+        _asked(entry),
         answer,
         rationale=str(named["rationale"]) if named["rationale"] else None,
         subtask=str(named["subtask"]) if named["subtask"] else None,

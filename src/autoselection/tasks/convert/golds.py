@@ -14,7 +14,15 @@ from autoselection.tasks.answers.plain import normalised, plain
 
 
 class Unusable(Exception):
-    """A record that is no item, with the reason."""
+    """A record that is no item, with the reason.
+
+    Attributes:
+        value: the answer that cannot be read; None if something else is amiss.
+    """
+
+    def __init__(self, reason: str, value: Any = None) -> None:
+        super().__init__(reason)
+        self.value = value
 
 
 class BeyondOptions(Unusable):
@@ -160,7 +168,7 @@ def number(value: Any) -> tuple[str, Form]:
         Unusable: it is no number.
     """
     if isinstance(value, bool) or not isinstance(value, (int, float, str)):
-        raise Unusable("the answer is not a number")
+        raise Unusable("the answer is not a number", value)
     if isinstance(value, float) and not math.isfinite(value):
         raise Unusable("the answer is not a finite number")
     if not isinstance(value, str):
@@ -171,7 +179,7 @@ def number(value: Any) -> tuple[str, Form]:
     sign = "-" if text.startswith("-") else ""
     text = text.removeprefix("-").removeprefix("+")
     if len(text) > 200:
-        raise Unusable("the answer is not a number")
+        raise Unusable("the answer is not a number", value)
     if _FRACTION.fullmatch(text):
         return f"{sign}{text}{percent}", "clear"
     form: Form = "ambiguous" if _TWO_WAYS.fullmatch(text) else "clear"
@@ -180,7 +188,7 @@ def number(value: Any) -> tuple[str, Form]:
     elif _COMMA.fullmatch(text):
         text, form = re.sub(r"[ .]", "", text).replace(",", "."), "decimal comma"
     elif not _POINT.fullmatch(text):
-        raise Unusable("the answer is not a number")
+        raise Unusable("the answer is not a number", value)
     return f"{_decimal(Decimal(f'{sign}{text}'))}{percent}", form
 
 
