@@ -84,7 +84,10 @@ def logged(message: Message, draw: Any) -> dict[str, Any]:
     if not message["content"] and draw(st.booleans()):
         turn["content"] = None
     if "reasoning_content" in turn:
-        name = draw(st.sampled_from(["reasoning_content", "reasoning", "thinking", "thought"]))
+        names = ["reasoning_content", "reasoning", "thinking", "thought"]
+        # Under the other names, what the content begins with is no reasoning.
+        said = message["content"].strip().startswith(message["reasoning_content"].strip())
+        name = names[0] if said else draw(st.sampled_from(names))
         turn[name] = turn.pop("reasoning_content")
     if message["role"] == "assistant":
         weight = turn.pop("weight", 1)

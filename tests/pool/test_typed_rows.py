@@ -266,6 +266,46 @@ def test_reasoning_in_all_its_forms(fields: dict[str, Any], content: Any, ignore
     assert report.ignored == ignored
 
 
+@pytest.mark.parametrize(
+    ("fields", "content", "kept"),
+    [
+        ({"thought": "Let me", "action": None}, "Let me", {}),
+        (
+            {"thought": "Let me look\n"},
+            "Let me look\n<function=bash>\n<parameter=command>ls</parameter>\n</function>",
+            {},
+        ),
+        ({"thought": "Let me", "reasoning": "r"}, "Let me", {"reasoning_content": "r"}),
+        ({"thought": "Let"}, "Letters", {"reasoning_content": "Let"}),
+        ({"thought": "look"}, "Let me look", {"reasoning_content": "look"}),
+        ({"reasoning_content": "4"}, "4", {"reasoning_content": "4"}),
+        ({"reasoning_content": "t"}, "<think>\nt\n</think>\n\na", {}),
+        ({"reasoning_content": "t"}, "<think>\nu\n</think>\n\na", {"reasoning_content": "t"}),
+        ({"reasoning_content": "t"}, "<think>\nt", {"reasoning_content": "t"}),
+    ],
+)
+def test_what_the_content_says_too_is_no_reasoning(
+    fields: dict[str, Any], content: str, kept: dict[str, Any], read: Read
+) -> None:
+    """SWE-agent's ``thought`` is what an answer says before its call: as reasoning, it would be learnt twice."""
+    turn = {"role": "assistant", "content": content, "tool_calls": [CALL]}
+    report, pool = read([{"messages": [USER, {**turn, **fields}, RESULT, ANSWER]}])
+    assert pool.messages() == [[USER, {**turn, **kept}, RESULT, ANSWER]]
+    dropped = [name for name, text in fields.items() if text is not None and text not in kept.values()]
+    assert report.ignored == {f"{name} that the content holds too": 1 for name in dropped}
+
+
+def test_a_column_of_reasoning_that_the_answer_holds_too_is_no_second_reasoning(read: Read) -> None:
+    answer = "<think>t</think>a"
+    rows = [{"prompt": "q", "completion": answer, "reasoning_content": text} for text in ("t", "u")]
+    report, pool = read(rows)
+    assert [turns[1].get("reasoning_content") for turns in pool.messages()] == [None, "u"]
+    assert report.ignored == {"reasoning_content that the content holds too": 1}
+    parsed, pool = read(rows[:1], "parsed.jsonl", parse=["think"])
+    assert pool.messages()[0][1] == {"role": "assistant", "content": "a", "reasoning_content": "t"}
+    assert parsed.notes[-1].startswith("Parsed from texts: reasoning in <think> 1")
+
+
 def test_reasoning_inside_the_content_stays_there(read: Read) -> None:
     content = "<think>\nr\n</think>\n\na <tool_call>{}</tool_call>"
     _, pool = read([{"messages": [USER, {"role": "assistant", "content": content}]}])

@@ -22,6 +22,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any, Literal
 
 from autoselection.conversation import Conversation, Message
+from autoselection.pool.reasoning import is_repeated
 from autoselection.pool.row_error import RowError, within
 from autoselection.pool.tools import TOOL_FIELDS, declared_tools
 from autoselection.pool.turns import Reading, as_context, holds_turns, system_text, turns_of
@@ -178,7 +179,7 @@ def _alpaca(record: Mapping[str, Any], reading: Reading) -> tuple[list[Message],
         )
     turns = history_turns(record.get("history"))
     turns.append({"role": "user", "content": "\n".join(question)})
-    turns.append(_answer(record, answer_field))
+    turns.append(_answer(record, answer_field, reading))
     used = frozenset(("instruction", input_field, answer_field, _REASONING, "system", "history"))
     return _with_system(record, turns, reading), used
 
@@ -246,7 +247,7 @@ def _prompt_completion(record: Mapping[str, Any], reading: Reading) -> tuple[lis
             found = turns_of(record, name, reading)
             turns += as_context(found) if role == "user" else found
         elif role == "assistant":
-            turns.append(_answer(record, name))
+            turns.append(_answer(record, name, reading))
         else:
             turns.append({"role": role, "content": required_text(record, name)})
     used = (*pair, "system") if _is_list_of_turns(record[pair[1]]) else (*pair, _REASONING, "system")
@@ -257,10 +258,12 @@ def _is_list_of_turns(value: Any) -> bool:
     return isinstance(value, list) or (isinstance(value, str) and holds_turns(value))
 
 
-def _answer(record: Mapping[str, Any], name: str) -> Message:
+def _answer(record: Mapping[str, Any], name: str, reading: Reading) -> Message:
     turn: Message = {"role": "assistant", "content": required_text(record, name)}
     reasoning = optional_text(record, _REASONING)
-    return turn if reasoning is None else {**turn, "reasoning_content": reasoning}
+    if reasoning is None or is_repeated(_REASONING, reasoning, turn["content"], reading.ignored):
+        return turn
+    return {**turn, "reasoning_content": reasoning}
 
 
 def _with_system(record: Mapping[str, Any], turns: list[Message], reading: Reading) -> list[Message]:

@@ -17,7 +17,7 @@ IN_MEMORY = "<rows>"
 #: Layout of pool directories. 2 added to the rows of 1 what tool calls and reasoning need; 1 is read and extended.
 FORMAT_VERSION = 2
 #: Version of the rules by which ingest reads files: raised when the same file gives other rows or sources.
-RULES = 5
+RULES = 6
 TABLE_FILE = "pool.arrow"
 MANIFEST_FILE = "manifest.json"
 SKIPPED_FILE = "skipped.jsonl"

@@ -14,6 +14,7 @@ from typing import Any
 
 from autoselection.conversation import Message, ToolCall
 from autoselection.pool.json_reader import TEXT_DECODER
+from autoselection.pool.reasoning import REASONING_PARTS, pop_reasoning, reasoning_part
 from autoselection.pool.row_error import RowError, within
 from autoselection.pool.tools import Parameters, calls_of, id_text, json_text, without_nulls
 from autoselection.pool.values import from_json, is_blank, is_missing, kind_of, peeked, transposed
@@ -46,8 +47,6 @@ _USUAL_ROLES = frozenset({"system", "user", "assistant", "human", "gpt", "tool"}
 #: Roles whose text is a call, or a list of calls, as JSON.
 CALL_ROLES = frozenset({"function_call", "tool_call"})
 
-#: Where an assistant's turn may have its reasoning; the first that has some counts.
-REASONING_FIELDS = ("reasoning_content", "reasoning", "thinking", "thought")
 #: Where a turn may say whether it is learnt from: 1 or true, 0 or false.
 WEIGHT_FIELDS = ("weight", "train")
 CALL_FIELDS = ("tool_calls", "function_call")
@@ -57,7 +56,6 @@ _TURN_FIELDS = frozenset({"role", "content", "from", "value"})
 #: Fields of which a turn has at least one.
 _SAID = frozenset({"content", "value", *CALL_FIELDS})
 _TEXT_PARTS = ("text", "output_text", "input_text")
-_REASONING_PARTS = ("thinking", "reasoning")
 #: Thoughts before a call, which stay text.
 _THOUGHTS = re.compile(r"\s*(<think>.*?</think>)\s*(?=[\[{])", re.DOTALL)
 
@@ -294,7 +292,7 @@ def _complete(message: Message, item: Mapping[str, Any], role: Any, reading: Rea
         if value:
             calls = _joined_calls(calls, _of_field(name, value, reading, filled), name)
     if answers:
-        reasoning = _pop_reasoning(rest, reasoning)
+        reasoning = pop_reasoning(rest, reasoning, message["content"], reading.ignored)
         if _pop_weight(rest) == 0:
             message["weight"] = 0
     if reasoning:
@@ -329,19 +327,6 @@ def _of_field(name: str, value: Any, reading: Reading, filled: bool) -> list[Too
     except RowError as error:
         said = RowError(f"'{name}' of {{turn}}: {error}", error.kind, error.field, error.hint)
         raise within(said, name) from error
-
-
-def _pop_reasoning(rest: dict[str, Any], found: str) -> str:
-    """The first reasoning of a turn, which is taken out of ``rest`` with those that say nothing else."""
-    for name in REASONING_FIELDS:
-        text = _reasoning_text(rest.get(name))
-        # Of the other names, settings of an API may be meant ({"effort": "high"}).
-        if text is None and name == "reasoning_content" and not is_missing(rest.get(name)):
-            raise RowError(f"{{turn}} has a '{name}' that is no text", "reasoning that is no text", name, "a string")
-        if text is not None and text in ("", found or text):
-            found = found or text
-            del rest[name]
-    return found
 
 
 def _pop_weight(rest: dict[str, Any]) -> int:
@@ -422,7 +407,7 @@ def _joined(content: list[Any]) -> tuple[str, str, int]:
         if kind in _TEXT_PARTS and isinstance(part.get("text"), str):
             texts.append(part["text"])
             continue
-        reasoning = _reasoning_part(part) if kind in _REASONING_PARTS else None
+        reasoning = reasoning_part(part) if kind in REASONING_PARTS else None
         if reasoning is None:
             said = f" but {kind[:40]!r}" if isinstance(kind, str) else ""
             reason = f"the content of {{turn}} has a part that is not text{said}"
@@ -430,23 +415,3 @@ def _joined(content: list[Any]) -> tuple[str, str, int]:
         reasonings.append(reasoning)
         behind += any(map(str.strip, texts)) and bool(reasoning.strip())
     return "".join(texts), "\n".join(reasonings), behind
-
-
-def _reasoning_part(part: Mapping[str, Any]) -> str | None:
-    for name in (*_REASONING_PARTS, "text", "content"):
-        text = _reasoning_text(part.get(name))
-        if text:
-            return text
-    return None
-
-
-def _reasoning_text(value: Any) -> str | None:
-    """Reasoning as a text, or as parts that are text; "" if it shows nothing, None if it is something else."""
-    if isinstance(value, list) and value:
-        texts = [
-            part if isinstance(part, str) else part.get("text") if isinstance(part, dict) else None for part in value
-        ]
-        value = "".join(texts) if all(isinstance(text, str) for text in texts) else None  # type: ignore[arg-type]
-    if not isinstance(value, str):
-        return None
-    return "" if is_blank(value) else value
