@@ -287,6 +287,25 @@ def test_a_turn_of_gemini_keeps_all_its_parts_in_their_order(
     assert pool.messages() == [[{"role": "user", "content": "To Rome?"}, *turns]] and report.ignored == {}
 
 
+@pytest.mark.parametrize(("name", "nothing"), [("weight", 0), ("train", False), ("loss", False)])
+def test_weights_beside_parts_and_pairs_are_those_of_the_answer(
+    name: str, nothing: Any, write: Write, tmp_path: Path
+) -> None:
+    earlier = {"role": "assistant", "content": "a", "weight": 0}
+    turns = [{"role": "user", "content": "q"}, earlier, {"role": "user", "content": "r"}, {**earlier, "content": "b"}]
+    del turns[3]["weight"]
+    contents = [
+        {"role": "user" if number % 2 == 0 else "model", "parts": [{"text": turn["content"]}]}
+        for number, turn in enumerate(turns)
+    ]
+    contents[1][name] = contents[0][name] = nothing
+    pool, report = read(write("gemini.jsonl", [{"contents": contents}]), tmp_path / "gemini")
+    assert (pool.messages(), report.ignored) == ([turns], {f"contents.{name}": 1})
+    pairs = [{"input": "q", "output": "a", name: nothing}, {"input": "r", "output": "b", name: not nothing}]
+    pool, report = read(write("pairs.jsonl", [{"conversation": pairs}]), tmp_path / "pairs")
+    assert (pool.messages(), report.ignored) == ([turns], {})
+
+
 def test_what_is_not_kept_of_parts_and_blocks_is_counted_or_refused(write: Write, tmp_path: Path) -> None:
     asked = {"role": "user", "parts": [{"text": "To Rome?"}]}
     answers = [

@@ -322,6 +322,48 @@ def test_turns_that_are_context_only(name: str, nothing: Any, read: Read) -> Non
     assert report.ignored == {name: 1}
 
 
+@pytest.mark.parametrize("row", ["messages", "sharegpt", "prompt"])
+def test_turns_without_a_loss_are_context_only(row: str, read: Read) -> None:
+    """As ms-swift and AgentInstruct write it; a loss that is a number was measured, and is not kept."""
+    turns: list[dict[str, Any]] = [USER, {**ANSWER, "loss": False}, USER, {**ANSWER, "loss": True}, USER, ANSWER]
+    rows: dict[str, dict[str, Any]] = {
+        "messages": {"messages": [*turns[:-1], {**ANSWER, "loss": 0.0}]},
+        "sharegpt": {
+            "conversations": [
+                {"from": turn["role"], "loss": turn.get("loss"), "value": turn["content"]} for turn in turns
+            ]
+        },
+        "prompt": {"prompt": [USER, {**ANSWER, "loss": True}, USER], "completion": [ANSWER, USER, ANSWER]},
+    }
+    report, pool = read([rows[row]])
+    assert pool.messages() == [[USER, {**ANSWER, "weight": 0}, USER, ANSWER, USER, ANSWER]]
+    assert report.ignored == ({"loss": 1} if row == "messages" else {})
+
+
+@pytest.mark.parametrize(
+    ("fields", "found", "ignored"),
+    [
+        ({"tool_call_ids": ["c1"]}, "c1", {}),
+        ({"tool_call_ids": ["c9"], "name": None}, "c9", {}),
+        ({"tool_call_ids": ["c1"], "tool_call_id": "c1"}, "c1", {}),
+        ({"tool_call_ids": ["c1", "c2"]}, None, {"tool_call_ids": 1}),
+        ({"tool_call_ids": ["c2"], "tool_call_id": "c1"}, "c1", {"tool_call_ids": 1}),
+        ({"id": "c1"}, "c1", {}),
+        ({"id": 7}, "7", {}),
+        ({"id": "message 3"}, None, {"id": 1}),
+        ({"id": "c1", "tool_call_id": "7"}, "7", {"id": 1}),
+    ],
+)
+def test_the_id_of_a_result_under_other_names(
+    fields: dict[str, Any], found: str | None, ignored: dict[str, int], read: Read
+) -> None:
+    """SWE-agent has a list of ids, tau2 the id of the call as the result's own; of other turns an id is none of a call."""
+    calls = [{"id": "c1", **CALL}, {"id": 7, **CALL}]
+    report, pool = read([{"messages": [USER, {**CALLING, "tool_calls": calls}, {**RESULT, **fields}, ANSWER]}])
+    assert pool.messages()[0][2] == ({**RESULT, "tool_call_id": found} if found else RESULT)
+    assert report.ignored == ignored
+
+
 def test_tool_results_that_are_no_text_become_json(read: Read) -> None:
     messages = [
         USER,
@@ -347,6 +389,7 @@ BAD = {
         "messages[1].weight",
     ),
     "train": ([USER, {**ANSWER, "train": "no"}], "turn 2 of 'messages' has the train 'no'", "messages[1].train"),
+    "loss": ([USER, {**ANSWER, "weight": 1, "loss": False}], "contradict each other: weight, loss", "messages[1]"),
     "contradiction": ([USER, {**ANSWER, "weight": 1, "train": False}], "contradict each other: weight, train", "messages[1]"),
     "nothing learnt": ([USER, {**ANSWER, "weight": 0}], "no answer of the row is learnt from", ""),
     "calls of the user": ([{**USER, "tool_calls": [CALL]}, ANSWER], "turn 1 of 'messages' (user) has 'tool_calls'", "messages[0].tool_calls"),

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -47,8 +47,8 @@ _USUAL_ROLES = frozenset({"system", "user", "assistant", "human", "gpt", "tool"}
 #: Roles whose text is a call, or a list of calls, as JSON.
 CALL_ROLES = frozenset({"function_call", "tool_call"})
 
-#: Where a turn may say whether it is learnt from: 1 or true, 0 or false.
-WEIGHT_FIELDS = ("weight", "train")
+#: Where a turn may say whether it is learnt from: 1 or true, 0 or false. A ``loss`` that is a number was measured.
+_WEIGHT_FIELDS = ("weight", "train", "loss")
 CALL_FIELDS = ("tool_calls", "function_call")
 #: Key of a turn beside ``from`` and ``value``: JSON text of the list of messages that it stands for, or "" if these two tell all.
 MESSAGES_KEY = "messages"
@@ -121,7 +121,7 @@ def turns_of(record: Mapping[str, Any], name: str, reading: Reading) -> list[Mes
             turns.append(message)
             continue
         try:
-            messages = [_message(stated, reading, filled) for stated in _stated(item)]
+            messages = [_message(stated, reading, filled, turns) for stated in _stated(item)]
         except RowError as error:
             place = f"turn {number + 1} of '{name}'"
             said = RowError(str(error).replace("{turn}", place), error.kind, error.field, error.hint)
@@ -133,11 +133,20 @@ def turns_of(record: Mapping[str, Any], name: str, reading: Reading) -> list[Mes
 def as_context(turns: Iterable[Any]) -> list[Any]:
     """The turns of a prompt: its answers have no loss, for only the completion is learnt, as TRL trains it."""
     return [
-        {**{name: value for name, value in turn.items() if name not in WEIGHT_FIELDS}, "weight": 0}
+        {**{name: value for name, value in turn.items() if not _is_weight(name, value)}, "weight": 0}
         if isinstance(turn, dict) and ROLES.get((_role_of(turn) or "").strip().lower()) == "assistant"
         else turn
         for turn in turns
     ]
+
+
+def weights_of(turn: Mapping[str, Any]) -> dict[str, Any]:
+    """The fields of a turn that say whether it is learnt from."""
+    return {name: value for name, value in turn.items() if not is_missing(value) and _is_weight(name, value)}
+
+
+def _is_weight(name: str, value: Any) -> bool:
+    return name in _WEIGHT_FIELDS and (name != "loss" or isinstance(value, bool))
 
 
 def system_text(value: Any, reading: Reading) -> str | None:
@@ -224,8 +233,11 @@ def _plain(item: Any) -> Message | None:
     return {"role": ROLES[role], "content": content}
 
 
-def _message(item: Any, reading: Reading, filled: bool) -> Message | None:
-    """One turn; None if it is a system prompt without text. ``{turn}`` in the reason of a refusal stands for its place."""
+def _message(item: Any, reading: Reading, filled: bool, before: Sequence[Message]) -> Message | None:
+    """One turn, behind those ``before``; None if it is a system prompt without text.
+
+    ``{turn}`` in the reason of a refusal stands for its place.
+    """
     if not isinstance(item, dict):
         raise RowError(
             f"{{turn}} must be an object, not {kind_of(item)}", "not a turn", None, "an object with role and content"
@@ -240,7 +252,7 @@ def _message(item: Any, reading: Reading, filled: bool) -> Message | None:
         canonical = ROLES[role]
     message: Message = {"role": canonical, "content": content}  # type: ignore[typeddict-item]
     if len(item) > 2 or role in CALL_ROLES or not isinstance(content, str):
-        _complete(message, item, role, reading, filled)
+        _complete(message, item, role, reading, filled, before)
     if not is_blank(message["content"]):
         return message
     if canonical == "system":
@@ -276,7 +288,14 @@ def _spelled(role: Any) -> str:
     return spelled
 
 
-def _complete(message: Message, item: Mapping[str, Any], role: Any, reading: Reading, filled: bool) -> None:
+def _complete(
+    message: Message,
+    item: Mapping[str, Any],
+    role: Any,
+    reading: Reading,
+    filled: bool,
+    before: Sequence[Message],
+) -> None:
     """Fill a message in: its content, where that is more than a text, and its other fields."""
     answers = message["role"] == "assistant"
     calls: list[ToolCall] = []
@@ -301,7 +320,7 @@ def _complete(message: Message, item: Mapping[str, Any], role: Any, reading: Rea
         message["tool_calls"] = calls
     if message["role"] == "tool":
         try:
-            identity = id_text(rest.pop("tool_call_id", None), "tool_call_id")
+            identity = _pop_answered(rest, before)
         except RowError as error:
             raise RowError(f"{{turn}}: {error}", error.kind, error.field) from error
         if identity is not None:
@@ -311,6 +330,26 @@ def _complete(message: Message, item: Mapping[str, Any], role: Any, reading: Rea
         if name.strip():
             message["name"] = name
     reading.ignored.update(rest.keys())
+
+
+def _pop_answered(rest: dict[str, Any], before: Sequence[Message]) -> str | None:
+    """The id of the call that a tool's turn answers, taken out of ``rest``: its own id too, where a call before has it."""
+    identity = id_text(rest.pop("tool_call_id", None), "tool_call_id")
+    several = rest.get("tool_call_ids")
+    if isinstance(several, list) and len(several) == 1:
+        only = id_text(several[0], "tool_call_ids")
+        if identity in (None, only):
+            identity = only
+            del rest["tool_call_ids"]
+    own = rest.get("id")
+    if (
+        identity is None
+        and isinstance(own, (str, int))
+        and any(call.get("id") == str(own) for turn in before for call in turn.get("tool_calls", ()))
+    ):
+        identity = str(own)
+        del rest["id"]
+    return identity
 
 
 def _joined_calls(said: list[ToolCall], found: list[ToolCall], name: str) -> list[ToolCall]:
@@ -332,13 +371,12 @@ def _of_field(name: str, value: Any, reading: Reading, filled: bool) -> list[Too
 def _pop_weight(rest: dict[str, Any]) -> int:
     """0 if a turn is context only, else 1; the fields that say it are taken out of ``rest``."""
     said: dict[str, int] = {}
-    for name in WEIGHT_FIELDS:
-        if name in rest:
-            value = rest.pop(name)
-            if not isinstance(value, (bool, int, float)) or value not in (0, 1):
-                reason = f"{{turn}} has the {name} {str(value)[:40]!r}, which is neither 0 (context only) nor 1"
-                raise RowError(reason, "weight that is neither 0 nor 1", name, "0 or 1, false or true")
-            said[name] = int(value)
+    for name, value in weights_of(rest).items():
+        del rest[name]
+        if not isinstance(value, (bool, int, float)) or value not in (0, 1):
+            reason = f"{{turn}} has the {name} {str(value)[:40]!r}, which is neither 0 (context only) nor 1"
+            raise RowError(reason, "weight that is neither 0 nor 1", name, "0 or 1, false or true")
+        said[name] = int(value)
     if len(set(said.values())) > 1:
         raise RowError(f"{{turn}} has fields that contradict each other: {', '.join(said)}", "weights that contradict")
     return min(said.values(), default=1)

@@ -9,7 +9,7 @@ from typing import Any
 from autoselection.pool.dialects.base import Dialect, call, count_rest
 from autoselection.pool.json_reader import Record
 from autoselection.pool.row_error import RowError
-from autoselection.pool.turns import raw_turns
+from autoselection.pool.turns import raw_turns, weights_of
 from autoselection.pool.values import is_missing, peeked
 
 _CALL, _RESULT = "tool_use", "tool_result"
@@ -19,6 +19,8 @@ _PART: Mapping[str, str] = {
     "functionCall": "function_call", "function_call": "functionCall", "text": "text", "thought": "thought",
     "functionResponse": "function_response", "function_response": "functionResponse",
 }  # fmt: skip
+#: Roles of Gemini's turns that are the model's.
+_ANSWERERS = ("model", "assistant")
 
 _GOOGLE_TYPES = ("STRING", "NUMBER", "INTEGER", "BOOLEAN", "ARRAY", "OBJECT", "NULL")
 #: Keys of a schema that hold values, not schemas.
@@ -132,7 +134,8 @@ def _gemini(record: Record, ignored: Counter[str]) -> Record:
             raise RowError(
                 f"turn {number} of 'contents' has no list of parts", "no parts", f"contents[{number - 1}].parts"
             )
-        count_rest(turn, ("role", "parts"), "contents", ignored)
+        weights = weights_of(turn) if turn.get("role") in _ANSWERERS else {}
+        count_rest(turn, ("role", "parts", *weights), "contents", ignored)
         messages += _gemini_turn(turn, parts, number, ignored)
     instruction = peeked(_either(record, "systemInstruction", "system_instruction"))
     parts = instruction.get("parts") if isinstance(instruction, dict) else None
@@ -180,7 +183,7 @@ def _gemini_turn(turn: Mapping[str, Any], parts: list[Any], number: int, ignored
         RowError: a part is no text, call or result, or several of them, or text stands behind a call.
     """
     role = turn.get("role") or "user"
-    role = "assistant" if role == "model" else role
+    opened = {"role": "assistant", **weights_of(turn)} if role in _ANSWERERS else {"role": role}
     place = f"contents[{number - 1}].parts"
     found: list[dict[str, Any]] = []
     open_turn: dict[str, Any] | None = None  # what further text and calls belong to
@@ -204,7 +207,7 @@ def _gemini_turn(turn: Mapping[str, Any], parts: list[Any], number: int, ignored
         if called is None and not text:
             continue
         if open_turn is None:
-            open_turn = {"role": role, "content": []}
+            open_turn = {**opened, "content": []}
             found.append(open_turn)
         if called is not None:
             count_rest(called, ("id", "name", "args"), "functionCall", ignored)
@@ -215,7 +218,7 @@ def _gemini_turn(turn: Mapping[str, Any], parts: list[Any], number: int, ignored
         else:
             kind = "thinking" if part.get("thought") else "text"
             open_turn["content"].append({"type": kind, kind: text})
-    return found or [{"role": role, "content": ""}]
+    return found or [{**opened, "content": ""}]
 
 
 def _object(part: Mapping[str, Any], name: str) -> dict[str, Any] | None:

@@ -9,7 +9,7 @@ from typing import Any
 from autoselection.pool.dialects.base import Dialect, is_json, nested
 from autoselection.pool.json_reader import Record
 from autoselection.pool.row_error import RowError
-from autoselection.pool.turns import as_context, holds_turns, raw_turns
+from autoselection.pool.turns import as_context, holds_turns, raw_turns, weights_of
 from autoselection.pool.values import from_json, is_missing, peeked, required_text
 
 
@@ -71,9 +71,11 @@ def _turn_pairs(record: Record, ignored: Counter[str]) -> Record:
         )
     turns = []
     for pair in from_json(record[name], name):
-        turns += [{"role": "user", "content": pair["input"]}, {"role": "assistant", "content": pair["output"]}]
+        weights = weights_of(pair)
+        turns.append({"role": "user", "content": pair["input"]})
+        turns.append({"role": "assistant", "content": pair["output"], **weights})
         for field, value in pair.items():
-            if field not in ("input", "output") and value is not None:
+            if field not in ("input", "output", *weights) and value is not None:
                 ignored[field] += 1
     return {"messages": turns, "system": record.get("system")}
 
