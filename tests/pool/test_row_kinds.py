@@ -303,6 +303,10 @@ OTHERS: dict[str, tuple[Row, str]] = {
     "content": ({"content": "x = 1", "repo": "a/b"}, "pre-training text"),
     "rendered": ({"text": "### Human: q\n### Assistant: a"}, "conversations written out as one text"),
     "rendered chat": ({"text": "<|im_start|>user\nq<|im_end|>"}, "conversations written out as one text"),
+    "rendered channels": (
+        {"text": "<|start|>user<|message|>q<|end|><|start|>assistant<|channel|>final<|message|>a<|return|>"},
+        "conversations written out as one text",
+    ),
     "classes": ({"text": "great film", "label": 1}, "texts with a class label"),
     "named classes": ({"sentence": "great film", "label": "positive"}, "texts with a class label"),
     "stepwise": ({"prompt": "q", "completions": ["s1", "s2"], "labels": [True, False]}, "stepwise labels"),

@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from autoselection.conversation import Message, ToolCall
+from autoselection.pool.channels import has_channels, with_thoughts, without_channel
 from autoselection.pool.json_reader import TEXT_DECODER
 from autoselection.pool.reasoning import REASONING_PARTS, pop_reasoning, reasoning_part
 from autoselection.pool.row_error import RowError, within
@@ -115,26 +116,30 @@ def turns_of(record: Mapping[str, Any], name: str, reading: Reading) -> list[Mes
     value = raw_turns(record.get(name), name)
     turns: list[Message] = []
     filled = reading.is_filled(name)
+    channels = has_channels(value)
     for number, item in enumerate(value):
         message = _plain(item)
         if message is not None:
             turns.append(message)
             continue
         try:
-            messages = [_message(stated, reading, filled, turns) for stated in _stated(item)]
+            stated = _stated(item)
+            if channels:
+                stated = [without_channel(one, _canonical(one)) for one in stated]
+            messages = [_message(one, reading, filled, turns) for one in stated]
         except RowError as error:
             place = f"turn {number + 1} of '{name}'"
             said = RowError(str(error).replace("{turn}", place), error.kind, error.field, error.hint)
             raise within(said, f"{name}[{number}]") from error
         turns += [message for message in messages if message is not None]
-    return turns
+    return with_thoughts(turns) if channels else turns
 
 
 def as_context(turns: Iterable[Any]) -> list[Any]:
     """The turns of a prompt: its answers have no loss, for only the completion is learnt, as TRL trains it."""
     return [
         {**{name: value for name, value in turn.items() if not _is_weight(name, value)}, "weight": 0}
-        if isinstance(turn, dict) and ROLES.get((_role_of(turn) or "").strip().lower()) == "assistant"
+        if _canonical(turn) == "assistant"
         else turn
         for turn in turns
     ]
@@ -156,7 +161,7 @@ def system_text(value: Any, reading: Reading) -> str | None:
         RowError: it is something else.
     """
     given = peeked(value)
-    if isinstance(given, dict) and (_role_of(given) or "").strip().lower() in ("system", "developer"):
+    if isinstance(given, dict) and _canonical(given) == "system":
         given = given.get("content", given.get("value"))
     elif isinstance(value, str) and not (isinstance(given, list) and _are_texts(given)):
         given = value  # text that looks like data
@@ -195,13 +200,17 @@ def holds_turns(value: Any) -> bool:
 
 def is_turn(value: Any) -> bool:
     """Whether a value is an object with a known role and something that it says or calls."""
-    role = _role_of(value)
-    return role is not None and role.strip().lower() in ROLES and not value.keys().isdisjoint(_SAID)
+    return _canonical(value) is not None and not value.keys().isdisjoint(_SAID)
 
 
 def _role_of(item: Any) -> str | None:
     role = item.get("role", item.get("from")) if isinstance(item, dict) else None
     return role if isinstance(role, str) else None
+
+
+def _canonical(item: Any) -> str | None:
+    """The canonical role of a turn; None if it has none that is known."""
+    return ROLES.get((_role_of(item) or "").strip().lower())
 
 
 def _stated(item: Any) -> list[Any]:

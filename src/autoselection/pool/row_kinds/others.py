@@ -50,6 +50,8 @@ _RENDERED = (
     "<start_of_turn>",
     "USER:",
     "<|user|>",
+    "<|start|>",
+    "<|message|>",
 )
 
 #: Of a row and its columns by folded name: what is reported of it, if it is of this kind.
