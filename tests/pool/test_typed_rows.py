@@ -53,10 +53,11 @@ def answered(**fields: Any) -> list[dict[str, Any]]:
         {"tool_calls": {"name": "area", "arguments": {"w": 2, "h": 3}}},
         {"tool_calls": {"name": ["area"], "arguments": ['{"w":2, "h":3}']}},
         {"tool_calls": '[{"name": "area", "arguments": {"w": 2, "h": 3}}]'},
+        {"tool_calls": "[{'name': 'area', 'arguments': {'w': 2, 'h': 3}}]"},
         {"function_call": {"name": "area", "arguments": '{"w": 2, "h": 3}'}},
         {"function_call": {"name": "area", "arguments": '{"w": 2, "h": 3}'}, "content": None, "tool_calls": []},
     ],
-    ids=range(10),
+    ids=range(11),
 )
 def test_calls_in_all_their_forms(fields: dict[str, Any], read: Read) -> None:
     report, pool = read([{"messages": answered(**fields)}])
@@ -143,12 +144,13 @@ def test_arguments_are_canonical_json_or_stay_as_they_are(arguments: Any, kept: 
         [AREA],
         json.dumps(TOOLS),
         json.dumps([AREA]),
+        str(TOOLS),
         AREA,
         TOOLS[0],
         [json.dumps(AREA)],
         [{"type": "function", **AREA}],
     ],
-    ids=range(8),
+    ids=range(9),
 )
 @pytest.mark.parametrize("name", ["tools", "functions", "Tools"])
 def test_definitions_in_all_their_forms(tools: Any, name: str, read: Read) -> None:
@@ -202,8 +204,10 @@ def test_tools_named_by_a_map(read: Read) -> None:
     [
         json.dumps({"name": "area", "arguments": {"w": 2, "h": 3}}),
         '[{"name": "area", "arguments": "{\\"w\\": 2, \\"h\\": 3}"}]',
+        """{'name': 'area', 'arguments': '{"w": 2, "h": 3}'}""",
+        "[{'name': 'area', 'arguments': {'w': 2, 'h': 3}}]",
     ],
-    ids=range(2),
+    ids=range(4),
 )
 def test_sharegpt_calls(role: str, value: str, read: Read) -> None:
     turns = [("human", USER["content"]), (role, value), ("observation", "6"), ("gpt", "It is 6.")]
@@ -235,7 +239,9 @@ def test_thoughts_before_a_call_stay_text(read: Read) -> None:
     assert pool.messages()[0][1] == {**CALLING, "content": "<think>\nTwo times three.\n</think>"}
 
 
-@pytest.mark.parametrize("value", ["area(w=2, h=3)", "{'name': 'area'}", '{"w": 2}', '[{"name": "f"}, 3]', "[]"])
+@pytest.mark.parametrize(
+    "value", ["area(w=2, h=3)", "{'w': 2}", "{'name': 'f', 'name': 'f'}", '{"w": 2}', '[{"name": "f"}, 3]', "[]"]
+)
 def test_a_call_that_is_no_json_stays_text_and_is_counted(value: str, read: Read) -> None:
     turns = [{"from": "human", "value": "q"}, {"from": "function_call", "value": value}]
     report, pool = read([{"conversations": turns}])

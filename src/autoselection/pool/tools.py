@@ -10,7 +10,7 @@ from typing import Any
 from autoselection.conversation import ToolCall
 from autoselection.pool.json_reader import TEXT_DECODER, KeyTwiceError, OwnKeys, unique_object
 from autoselection.pool.row_error import RowError, within
-from autoselection.pool.values import is_missing, kind_of, transposed
+from autoselection.pool.values import is_missing, kind_of, python_literal, transposed
 
 #: Where a row may declare its tools; the first that is there counts.
 TOOL_FIELDS = ("tools", "functions")
@@ -69,7 +69,7 @@ def calls_of(value: Any, parameters: Parameters, ignored: Counter[str], *, fille
 
 
 def _parsed(value: Any, what: str) -> Any:
-    """What a container holds as JSON text; blank text is no value."""
+    """What a container holds as JSON text, or as Python spells it; blank text is no value."""
     if not isinstance(value, str):
         return value
     try:
@@ -77,6 +77,8 @@ def _parsed(value: Any, what: str) -> Any:
     except KeyTwiceError as error:
         raise RowError(f"{what} JSON text in which {error}", "key twice") from error
     except (ValueError, RecursionError) as error:
+        if (found := python_literal(value)) is not None:
+            return found
         raise RowError(f"{what} text that is not valid JSON", "not valid JSON") from error
 
 
