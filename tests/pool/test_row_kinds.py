@@ -49,6 +49,8 @@ def kinds(report: IngestReport) -> dict[str, int]:
 
 # Preference pairs: what they look like, and their chosen side
 
+SYSTEM = {"role": "system", "content": "s"}
+
 PAIRS: dict[str, tuple[Row, list[Row]]] = {
     "explicit prompt": ({"prompt": "q", "chosen": "a", "rejected": "b"}, QA),
     "explicit prompt, turns": ({"prompt": [user("q")], "chosen": [bot("a")], "rejected": [bot("b")]}, QA),
@@ -106,6 +108,22 @@ PAIRS: dict[str, tuple[Row, list[Row]]] = {
         {"input": json.dumps({"messages": [user("q")]}), "preferred_output": "a", "non_preferred_output": "b"},
         QA,
     ),
+    "a system turn in front of whole conversations": (
+        {"prompt": [SYSTEM, user("q")], "chosen": QA, "rejected": [user("q"), bot("b")]},
+        [SYSTEM, *QA],
+    ),
+    "whole conversations that a developer begins": (
+        {"prompt": "q", "chosen": [{**SYSTEM, "role": "developer"}, *QA], "rejected": "b"},
+        [SYSTEM, *QA],
+    ),
+    "a system prompt of its own": (
+        {
+            "prompt": [{**SYSTEM, "content": "t"}, user("q")],
+            "chosen": [SYSTEM, *QA],
+            "rejected": [SYSTEM, user("q"), bot("b")],
+        },
+        [SYSTEM, *QA],
+    ),
     "text as JSON": ({"prompt": "q", "chosen": json.dumps([bot("a")]), "rejected": json.dumps([bot("b")])}, QA),
 }
 
@@ -127,6 +145,62 @@ def test_preference_pairs_are_told_and_their_chosen_side_is_read(name: str, writ
     # What is rated, and the side that is not learnt from, stay beside the text, never in it.
     kept = {key: value for key, value in row.items() if "score" in key or "reject" in key or "model" in key}
     assert all(pool.metas()[0][key] == value for key, value in kept.items())
+
+
+@pytest.mark.parametrize("suffix", ["jsonl", "csv", "parquet"])
+@pytest.mark.parametrize(("column", "sides"), [("input", "preferred_output"), ("prompt", "chosen")])
+def test_tools_and_a_system_prompt_beside_the_messages_of_a_pair(
+    column: str, sides: str, suffix: str, write: Write, tmp_path: Path
+) -> None:
+    """As OpenAI's preference files have them."""
+    tool = {
+        "type": "function",
+        "function": {"name": "f", "parameters": {"type": "object", "properties": {"a": {"type": "integer"}}}},
+    }
+    call = {"id": "c1", "type": "function", "function": {"name": "f", "arguments": '{"a": 1}'}}
+    asked = {"messages": [user("q")], "tools": [tool], "system": "s", "parallel_tool_calls": True}
+    answers = {"chosen": {**bot(""), "tool_calls": [call]}, "rejected": {**bot("b"), "tool_calls": None}}
+    names = {"chosen": sides, "rejected": f"non_{sides}" if column == "input" else "rejected"}
+    row = {column: asked, **{names[side]: [turn] for side, turn in answers.items()}}
+    path = write(f"pairs.{suffix}", [row])
+    report = ingest([path], tmp_path / "pool", IngestConfig(**{"from": "preference:chosen"}))
+    pool = Pool.open(tmp_path / "pool")
+    called = {**bot(""), "tool_calls": [{"id": "c1", "name": "f", "arguments": '{"a": 1}'}]}
+    assert (pool.messages(), report.ignored) == ([[SYSTEM, user("q"), called]], {})
+    assert [one["function"]["name"] for one in json.loads(pool.conversations()[0].tools or "")] == ["f"]
+    assert pool.metas()[0][column] == {"parallel_tool_calls": True}
+
+
+def test_tools_of_the_row_are_those_of_the_pair(write: Write, tmp_path: Path) -> None:
+    asked = {"messages": [user("q")], "tools": [{"name": "g"}], "system": "t"}
+    row = {"input": asked, "preferred_output": [bot("a")], "non_preferred_output": "b", "functions": [{"name": "f"}]}
+    settings = {"from": "preference:chosen"}
+    _, pool = read([{**row, "system": "s"}, {**row, "functions": [], "system": None}], write, tmp_path, **settings)
+    assert pool.messages() == [[SYSTEM, *QA], [{**SYSTEM, "content": "t"}, *QA]]
+    assert [json.loads(row.tools or "")[0]["function"]["name"] for row in pool.conversations()] == ["f", "g"]
+    assert [meta.get("input") for meta in pool.metas()] == [{"tools": [{"name": "g"}], "system": "t"}, None]
+
+
+@pytest.mark.parametrize(
+    ("row", "kept"),
+    [
+        ({"prompt": " q ", "chosen": QA}, {}),
+        ({"prompt": [user("q")], "chosen": [SYSTEM, *QA]}, {}),
+        ({"prompt": "another", "chosen": QA}, {"prompt": "another"}),
+        ({"prompt": [{**SYSTEM, "content": "t"}, user("q")], "chosen": [SYSTEM, *QA]}, "prompt"),
+        ({"prompt": {"messages": [user("r")], "n": 1}, "chosen": QA}, "prompt"),
+        # What is a pair by itself would be read as one.
+        ({"question": "another", "answer": "42", "chosen": QA}, {"answer": "42"}),
+    ],
+)
+def test_a_prompt_with_which_the_chosen_side_does_not_begin_stays_a_column(
+    row: Row, kept: Any, write: Write, tmp_path: Path
+) -> None:
+    rows = [{**row, "rejected": "b"}]
+    _, pool = read(rows, write, tmp_path, **{"from": "preference:chosen"})
+    assert pool.messages()[0][-2:] == QA
+    expected = {kept: row[kept]} if isinstance(kept, str) else kept
+    assert pool.metas() == [{**expected, "rejected": "b"}]
 
 
 def test_pairs_among_conversations_are_counted_by_kind(write: Write, tmp_path: Path) -> None:

@@ -2,7 +2,8 @@
 
 ======================  ==============================================================================================
 prompt                  ``prompt`` (``question``, ``instruction`` with ``input``, ``query``): text or turns; or the turns in
-                        front, in ``messages`` or ``conversations``; or none, where the sides are whole conversations
+                        front, in ``messages`` or ``conversations``; or an object of ``messages`` with ``tools`` and
+                        ``system``; or none, where the sides are whole conversations
 sides                   ``chosen`` and ``rejected``, also as ``chosen_response``, ``response_rejected``, ``preferred_output``,
                         ``non_preferred_output``, …: text, a turn, or turns
 transcripts             texts such as "\\n\\nHuman: …\\n\\nAssistant: …", in a side or in the prompt
@@ -14,14 +15,16 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass
+from itertools import dropwhile, takewhile
 from typing import Any
 
 from autoselection.pool.dialects.base import is_json, nested
 from autoselection.pool.formats import history_turns, matching_formats
 from autoselection.pool.json_reader import Record
 from autoselection.pool.row_error import RowError
-from autoselection.pool.row_kinds.base import SFT_ANYWAY, Folded, OtherRow, is_text
-from autoselection.pool.turns import as_context, holds_turns, is_turn
+from autoselection.pool.row_kinds.base import SFT_ANYWAY, Folded, OtherRow, is_text, present
+from autoselection.pool.tools import TOOL_FIELDS
+from autoselection.pool.turns import ROLES, as_context, holds_turns, is_turn
 from autoselection.pool.values import from_json, is_blank, is_missing, peeked
 
 KIND = "preference pairs"
@@ -97,24 +100,68 @@ def pair_found(record: Record, columns: Folded, sides: Sides) -> OtherRow:
 def chosen_record(record: Record, columns: Folded, sides: Sides) -> Record:
     """The row with ``messages`` made of the chosen side; its other columns stay, the rejected side too, as one of them.
 
+    Where the chosen side is a whole conversation, the prompt adds what of the system stands in front of it, and stays a
+    column if the conversation begins otherwise.
+
     Raises:
         RowError: there is no prompt, or a part is neither text nor turns.
     """
     front, used = _front(record, columns)
     chosen = _turns(record[sides.chosen], "assistant", sides.chosen)
-    while front and not _is_whole(chosen) and _role(front[-1]) in _ANSWERERS:
-        front.pop()  # an answer that stands where the sides do
-    shared = _shared(chosen, record[sides.rejected], sides.rejected) if _is_whole(chosen) else 0
-    turns = [*as_context(chosen[:shared]), *chosen[shared:]] if _is_whole(chosen) else [*as_context(front), *chosen]
-    if not any(_role(turn) in ("user", "human") for turn in turns):
+    others = {name: value for name, value in record.items() if name != sides.chosen}
+    kept = {name: value for name, value in others.items() if name not in used} | _beside_turns(record, columns, used)
+    if _is_whole(chosen):
+        shared = _shared(chosen, record[sides.rejected], sides.rejected)
+        turns = [*_system_of(front, chosen), *as_context(chosen[:shared]), *chosen[shared:]]
+        if not _begins_with(turns, front) and not matching_formats(others):
+            kept |= {name: record[name] for name in used}
+    else:
+        while front and _role(front[-1]) in _ANSWERERS:
+            front.pop()  # an answer that stands where the sides do
+        turns = [*as_context(front), *chosen]
+    if not any(_canonical(turn) == "user" for turn in turns):
         raise RowError(
             f"the pair has no prompt: '{sides.chosen}' is an answer alone",
             "pair without a prompt",
             sides.chosen,
             f"a question in one of the columns {', '.join(map(repr, _PROMPTS))}",
         )
-    kept = {name: value for name, value in record.items() if name not in (sides.chosen, *used)}
     return {**kept, "messages": turns}
+
+
+def _system_of(front: Turns, chosen: Turns) -> Turns:
+    """The turns of the system that a prompt begins with, if a whole conversation begins with none."""
+    if _canonical(chosen[0]) == "system":
+        return []
+    return list(takewhile(lambda turn: _canonical(turn) == "system", front))
+
+
+def _begins_with(turns: Turns, front: Turns) -> bool:
+    """Whether a conversation begins with the turns of a prompt, whatever the system is told in front of them."""
+    if front and _canonical(front[0]) != "system":
+        turns = list(dropwhile(lambda turn: _canonical(turn) == "system", turns))
+    return [*map(_said, turns[: len(front)])] == [*map(_said, front)]
+
+
+def _said(turn: dict[str, Any]) -> tuple[str | None, Any]:
+    content = turn.get("content", turn.get("value"))
+    return _canonical(turn), content.strip() if isinstance(content, str) else content
+
+
+def _beside_turns(record: Record, columns: Folded, used: Iterable[str]) -> Record:
+    """What an object of ``messages`` holds besides them: tools and a system prompt of the row, the rest as its column."""
+    found: Record = {}
+    for column in used:
+        value = _from_json(record[column], column)
+        if not isinstance(value, dict) or "messages" not in value:
+            continue
+        rest = {name: held for name, held in value.items() if name != "messages" and not is_missing(held)}
+        for names in (TOOL_FIELDS, ("system",)):
+            if not present(record, columns, names):
+                found |= {name: rest.pop(name) for name in names if name in rest}
+        if rest:
+            found[column] = rest
+    return found
 
 
 def _shared(chosen: Turns, rejected: Any, column: str) -> int:
@@ -160,7 +207,7 @@ def _front(record: Record, columns: Folded) -> tuple[Turns, list[str]]:
 
 def _is_whole(side: Turns) -> bool:
     """Whether a side is a whole conversation, and not only the answer to what is in front of it."""
-    return any(_role(turn) in ("user", "human", "system") for turn in side[:1])
+    return any(_canonical(turn) in ("user", "system") for turn in side[:1])
 
 
 def _turns(value: Any, role: str, column: str) -> Turns:
@@ -212,6 +259,10 @@ def _is_side(value: Any) -> bool:
 def _role(turn: dict[str, Any]) -> str:
     role = turn.get("role") or turn.get("from")
     return role.strip().casefold() if isinstance(role, str) else ""
+
+
+def _canonical(turn: dict[str, Any]) -> str | None:
+    return ROLES.get(_role(turn))
 
 
 #: Columns that hold one of two answers, without the letter or number that tells which.
