@@ -15,9 +15,12 @@ from hypothesis import strategies as st
 from typed_rows import conversations, own_columns
 
 from autoselection.conversation import Conversation
+from autoselection.errors import ConfigError
 from autoselection.export import LAYOUTS, DatasetCard, export_hf_dataset, export_rows, export_subset
+from autoselection.export.containers import SUFFIXES as SUFFIXES_WRITTEN
 from autoselection.export.containers import plain
 from autoselection.pool import IngestConfig, Pool, ingest
+from autoselection.pool.suffixes import CONTAINERS
 
 SUFFIXES = (".jsonl", ".json", ".csv", ".tsv", ".parquet", ".jsonl.gz", ".csv.zst")
 FOLDERS = ("hf", "sharegpt", "axolotl")
@@ -112,6 +115,21 @@ def check(folder: Path, pool: Pool, layout: str, suffix: str) -> None:
     third = read(folder / f"second{suffix}", folder / "third", layout)
     assert contents(third, everything) == contents(again, everything)
     assert third.metas() == again.metas()
+
+
+@pytest.mark.parametrize("suffix", CONTAINERS)
+def test_a_suffix_is_written_as_what_it_says_and_read_back_or_refused(suffix: str, tmp_path: Path) -> None:
+    pool = make_pool(tmp_path, [(answer(), {"score": 1}), (answer(content="b"), {"score": 2})])
+    if suffix in (".arrow", ".feather", ".xlsx", ".duckdb", ".lance"):
+        with pytest.raises(
+            ConfigError, match=r"cannot tell a format from the suffix .*: use one of \.jsonl, "
+        ) as error:
+            export_rows(pool, None, tmp_path / f"out{suffix}")
+        assert suffix not in str(error.value).partition("use one of")[2]
+        assert not (tmp_path / f"out{suffix}").exists()
+        return
+    assert suffix in SUFFIXES_WRITTEN
+    check(tmp_path, pool, "messages", suffix)
 
 
 USER = {"role": "user", "content": "q"}

@@ -24,7 +24,7 @@ Write = Callable[[Records], None]
 
 #: Container of each suffix that is written.
 SUFFIXES: Mapping[str, str] = {
-    suffix: name for suffix, name in CONTAINERS.items() if name not in ("xlsx", "duckdb", "lance")
+    suffix: name for suffix, name in CONTAINERS.items() if name in ("jsonl", "json", "csv", "tsv", "parquet")
 }
 #: Cells that begin so are formulas to a spreadsheet.
 _FORMULA = ("=", "+", "-", "@", "\t", "\r")
@@ -74,7 +74,7 @@ def open_container(path: Path, container: str, schema: pa.Schema) -> Iterator[Wr
             elif container == "json":
                 yield from _json_array(raw)
             else:
-                yield _csv_writer(raw, "\t" if container == "tsv" else ",", schema.names)
+                yield _csv_writer(raw, {"csv": ",", "tsv": "\t"}[container], schema.names)
 
 
 def plain(values: Sequence[Any]) -> list[str]:
