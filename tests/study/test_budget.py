@@ -248,3 +248,30 @@ def test_a_number_counts_from_where_it_was_given() -> None:
     for trials, rounds, reached in ((3, 2, False), (4, 1, False), (4, 2, True), (6, 3, True)):
         controller: Any = SimpleNamespace(candidates=range(trials), rounds=range(rounds - 1), recorded_rounds=1)
         assert given.reached_by(controller) == reached
+
+
+def test_settings_of_time_and_memory_change_in_a_begun_study_and_the_journal_tells_when(
+    study_config: Path, tmp_path: Path, ends: Any, capsys: pytest.CaptureFixture[str]
+) -> None:
+    ends(by_rows)
+    out = tmp_path / "study"
+    run_study(config_of(study_config, 4, "final.enabled=false"), out)
+    smaller = ["evaluation.sft.micro_batch_tokens=512", "evaluation.sft.gradient_checkpointing=true"]
+    also = ["evaluation.sft.micro_batch_size=2", "evaluation.batch_tokens=99", "evaluation.batch_size=3"]
+    capsys.readouterr()
+    longer = run_study(config_of(study_config, 5, "final.enabled=false", *smaller, *also, "evaluation.threads=2"), out)
+    assert len(longer.trials) == 5 and longer.config.evaluation.sft.micro_batch_tokens == 512
+    told_so = " ".join(capsys.readouterr().err.split())
+    assert "goes on with" in told_so and "evaluation.sft.micro_batch_tokens: 512 instead of null" in told_so
+    [event] = longer.journal.of("speed")
+    assert event["now"]["evaluation.sft.micro_batch_tokens"] == 512 and len(event["now"]) == len(event["before"]) == 6
+    assert event["before"]["evaluation.sft.gradient_checkpointing"] is False
+    kinds = [event["event"] for event in longer.journal.events]
+    assert 4 == kinds[: kinds.index("speed")].count("evaluation") < kinds.count("evaluation"), kinds
+    # The same again is no change, also where the configuration is lost; back is one.
+    (out / "config.yaml").unlink()
+    again = run_study(config_of(study_config, 5, "final.enabled=false", *smaller, *also, "evaluation.threads=1"), out)
+    [_, back] = again.journal.of("speed")
+    assert (back["before"], back["now"]) == ({"evaluation.threads": 2}, {"evaluation.threads": 1})
+    with pytest.raises(StudyError, match=r"other settings \(evaluation\.sft\.max_length\)"):
+        run_study(config_of(study_config, 5, "final.enabled=false", "evaluation.sft.max_length=99"), out)

@@ -102,8 +102,8 @@ def _out_of_memory(error: BaseException) -> tuple[str, FailureKind]:
     if kind == "infrastructure":
         return f"Out of memory taken by others ({share}): {text[:200]}.", kind
     return (
-        f"Out of memory ({share}; {text[:200]}); lower evaluation.sft.micro_batch_tokens or max_length, "
-        "or switch gradient_checkpointing on.",
+        f"Out of memory ({share}; {text[:200]}); lower evaluation.sft.micro_batch_tokens, or switch "
+        "evaluation.sft.gradient_checkpointing on, with which a study can go on (a lower max_length is for a new one).",
         kind,
     )
 

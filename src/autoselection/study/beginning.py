@@ -21,6 +21,7 @@ from autoselection.study.opening import prepare_journalled
 from autoselection.study.prepare import Prepared
 from autoselection.study.references import watched
 from autoselection.study.rounds import learn_from_earlier, measure_floors, settle_levels
+from autoselection.study.settings import note_speed
 from autoselection.study.study import FLOORS, LEVELS, Study
 from autoselection.terminal import styled
 
@@ -57,6 +58,7 @@ def begin(
         console.say(f"The journal's torn last line ({journal.cut_bytes} bytes) was cut off.", style="yellow")
     tell_stage("preparing pool and signals")
     change_budget(study)
+    note_speed(journal, config)
     prune_checkpoints(study)  # what an interrupted run left
     prepared = prepare_journalled(config, study.path, journal, "study", identity)
     if prepared.benchmarks and not journal.of("benchmarks"):

@@ -10,8 +10,7 @@ from autoselection.errors import StudyError
 from autoselection.ledger import Journal
 from autoselection.study.kind import Kind
 from autoselection.study.prepare import Prepared, prepare
-from autoselection.study.settings import recorded_settings
-from autoselection.study.study import SETTINGS
+from autoselection.study.settings import SETTINGS, recorded_settings
 
 
 def prepare_journalled(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Set
 from pathlib import Path
 from typing import Any
@@ -9,6 +10,8 @@ from typing import Any
 from autoselection import former_keys
 from autoselection.config import StudyConfig, parse_config, to_yaml
 from autoselection.documents import dump_yaml, parse_yaml
+from autoselection.ledger.journal import Journal
+from autoselection.progress import console
 
 #: Settings that may change between two runs of one study: they decide nothing about what was already evaluated.
 FREE_SETTINGS = frozenset(
@@ -29,6 +32,24 @@ FREE_NESTED_SETTINGS = frozenset({"search.evaluations", "evaluation.exact_match"
         "output_price",
     )
 )
+#: Settings of evaluations that decide their time and memory, and their scores by rounding alone: they may change, too, and the
+#: journal tells what was changed when (``note_speed``).
+SPEED_SETTINGS = frozenset(
+    {
+        "evaluation.batch_size",
+        "evaluation.batch_tokens",
+        "evaluation.endpoint.timeout",
+        "evaluation.sft.gradient_checkpointing",
+        "evaluation.sft.llamafactory.timeout",
+        "evaluation.sft.micro_batch_size",
+        "evaluation.sft.micro_batch_tokens",
+        "evaluation.threads",
+    }
+)
+#: Kind of the journal's event about them.
+SPEED = "speed"
+#: Field of the event that opens a journal.
+SETTINGS = "settings"
 #: Files and folders of which the journal notes the content (``study.identity``, ``study.opening``), wherever they lie.
 _PLACES = frozenset(
     {
@@ -48,7 +69,7 @@ _PLACES = frozenset(
 
 
 def recorded_settings(config: StudyConfig) -> str:
-    """The settings that decide evaluations, as YAML for the journal."""
+    """The settings that decide evaluations, if only their time and memory, as YAML for the journal."""
     return dump_yaml(_without(_plain(config), FREE_SETTINGS | FREE_NESTED_SETTINGS))
 
 
@@ -68,9 +89,35 @@ def changed_settings(stored: StudyConfig, config: StudyConfig, *, places: bool =
     Args:
         places: where files lie of which the journal notes the content counts, too.
     """
-    free = FREE_SETTINGS | FREE_NESTED_SETTINGS | (frozenset() if places else _PLACES)
+    free = FREE_SETTINGS | FREE_NESTED_SETTINGS | SPEED_SETTINGS | (frozenset() if places else _PLACES)
     old, new = (_without(_plain(one), free) for one in (stored, config))
     return sorted(_changed("", old, new))
+
+
+def note_speed(journal: Journal, config: StudyConfig) -> None:
+    """Journal the settings of :data:`SPEED_SETTINGS` that are others than before; nothing if the study has not begun."""
+    opening = journal.of("study")
+    if not opening or SETTINGS not in opening[0]:  # an older version did not tell its journal the settings
+        return
+    begun = former_keys.updated(parse_yaml(opening[0][SETTINGS], "settings")[0], "settings")
+    known = {**_speed(begun), **{name: value for event in journal.of(SPEED) for name, value in event["now"].items()}}
+    now = {name: value for name, value in _speed(_plain(config)).items() if name in known and value != known[name]}
+    if not now:
+        return
+    journal.append(SPEED, before={name: known[name] for name in now}, now=now)
+    said = ", ".join(f"{name}: {json.dumps(value)} instead of {json.dumps(known[name])}" for name, value in now.items())
+    console.say(f"The study goes on with {said}; scores may differ by rounding from those made before.")
+
+
+def _speed(document: Any, section: str = "") -> dict[str, Any]:
+    """Those of :data:`SPEED_SETTINGS` that a document has, by dotted name."""
+    found: dict[str, Any] = {}
+    for key, value in document.items():
+        if isinstance(value, dict):
+            found |= _speed(value, f"{section}{key}.")
+        elif f"{section}{key}" in SPEED_SETTINGS:
+            found[f"{section}{key}"] = value
+    return found
 
 
 def _plain(config: StudyConfig) -> Any:

@@ -27,7 +27,7 @@ from autoselection.progress import console
 from autoselection.recipes import ordered_hash
 from autoselection.study.identity import check_identity
 from autoselection.study.kind import JOURNAL, check_study, no_study
-from autoselection.study.settings import changed_settings, parse_recorded
+from autoselection.study.settings import SETTINGS, changed_settings, parse_recorded
 from autoselection.study.trials import Trial, Trials, as_one
 from autoselection.tasks import merit, shortfall
 
@@ -38,8 +38,6 @@ CONFIG = "config.yaml"
 REFERENCE, FLOORS, AGENT = "reference", "floors", "agent"
 #: Event of the journal: what evaluations with other models are counted as (:mod:`autoselection.study.levels`).
 LEVELS = "levels"
-#: Field of the event that opens a journal: see :mod:`autoselection.study.settings`.
-SETTINGS = "settings"
 
 
 class Study:

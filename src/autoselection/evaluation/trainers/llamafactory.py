@@ -353,8 +353,8 @@ def _explain(code: int, log: Path) -> None:
         if use is not None and blame(use, asked_bytes(line)) == "infrastructure":
             raise MachineFailure(f"LLaMA-Factory ran out of memory taken by others: {line[:300]}")
         raise TrainingFailure(
-            f"LLaMA-Factory ran out of memory ({line[:200]}); lower micro_batch_size or max_length, or switch "
-            "gradient_checkpointing on."
+            f"LLaMA-Factory ran out of memory ({line[:200]}); lower evaluation.sft.micro_batch_size, or switch "
+            "evaluation.sft.gradient_checkpointing on, with which a study can go on (a lower max_length is for a new one)."
         )
     if code < 0 or _MACHINE.search(text):
         raise MachineFailure(f"LLaMA-Factory was ended {ended}: {_last_line(text)}")
