@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import sys
 from importlib.util import find_spec
@@ -11,6 +12,8 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
+from autoselection.cli import app
+from autoselection.cli._outcome import run
 from autoselection.errors import SignalError
 from autoselection.pool import Pool, ingest
 from autoselection.signals import SignalsConfig, load_table, score_pool
@@ -85,8 +88,51 @@ def test_statistics_become_columns(pool: Pool, python: str) -> None:
     assert again.keys == report.keys and all(signal.cached for signal in again.signals)
 
 
-def test_nothing_is_computed_where_no_filter_is_named(pool: Pool) -> None:
-    assert set(score_pool(pool, SignalsConfig(), signals=["data_juicer", "lengths"]).keys) == {"lengths"}
+def test_without_filters_it_is_no_signal_of_the_default_and_refused_by_name(pool: Pool) -> None:
+    report = score_pool(pool, SignalsConfig())
+    assert "lengths" in report.keys
+    assert not any("data_juicer" in name for name in (*report.keys, *report.skipped))
+    with pytest.raises(SignalError, match=r"name them in signals\.options\.data_juicer\.filters .*\(--config\)"):
+        score_pool(pool, SignalsConfig(), signals=["data_juicer", "lengths"])
+    with pytest.raises(
+        SignalError, match=r"--config CONFIG` first, where CONFIG names the filters in signals\.options"
+    ):
+        load_table(pool).column("dj/text_length/text_len")
+
+
+def test_with_filters_it_is_computed_by_default(pool: Pool, python: str) -> None:
+    assert "data_juicer/text_length" in score_pool(pool, config(python, {"filter": "text_length_filter"})).keys
+
+
+def test_a_recipe_whose_columns_nothing_makes_says_which_setting_makes_them(
+    pool: Pool, python: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    step = {"operator": "score_filter", "params": {"signal": "dj/text_length/text_len", "threshold": 3.0}}
+    (tmp_path / "back.yaml").write_text(json.dumps({"version": 1, "steps": [step]}))
+    filters = {"python": python, "filters": [{"filter": "odd_filter", "stats": ["oddness"]}]}
+    task = {"name": "t", "dev": "dev.jsonl"}
+    study = {"pool": {"path": str(pool.path)}, "model": {"path": "m"}, "tasks": [task]}
+    (tmp_path / "dev.jsonl").write_text("")
+
+    def told(*command: str) -> str:
+        given = {"back": tmp_path / "back.yaml", "pool": pool.path, "other": tmp_path / "other.yaml"}
+        assert run(app, [str(given.get(word, word)) for word in command]) != 0
+        return " ".join(capsys.readouterr().err.split())
+
+    key = "signals.options.data_juicer.filters"
+    assert key in (said := told("score", "pool", "--signals", "data_juicer")) and "--config" in said
+    assert key in (said := told("score", "pool", "--for", "back")) and "--config" in said
+    assert key in (said := told("materialize", "back", "--pool", "pool")) and "--config CONFIG" in said
+    # A configuration that names another filter makes another column.
+    (tmp_path / "other.yaml").write_text(json.dumps({**study, "signals": {"options": {"data_juicer": filters}}}))
+    for command in (("score", "pool", "--for", "back"), ("materialize", "back", "--pool", "pool")):
+        said = told(*command, "--config", "other")
+        assert "no signal 'dj/text_length/text_len'" in said and f"CONFIG names the filters in {key}" in said
+    filters["filters"] = [{"filter": "text_length_filter"}]
+    (tmp_path / "right.yaml").write_text(json.dumps({**study, "signals": {"options": {"data_juicer": filters}}}))
+    arguments = ["--config", str(tmp_path / "right.yaml")]
+    assert run(app, ["score", str(pool.path), "--for", str(tmp_path / "back.yaml"), *arguments]) == 0
+    assert run(app, ["materialize", str(tmp_path / "back.yaml"), "--pool", str(pool.path)]) == 0
 
 
 def test_another_parameter_is_another_signal(pool: Pool, python: str) -> None:

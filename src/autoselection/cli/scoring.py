@@ -73,14 +73,16 @@ def score(
     """Compute and cache the signals of a pool; of a study, with its model, SAE and tasks."""
     from autoselection.config import load_config
     from autoselection.language.chat import ChatOptions
+    from autoselection.recipes import check_columns, load_recipe
     from autoselection.report import print_scores
-    from autoselection.signals import SignalsConfig, score_pool
+    from autoselection.signals import SignalsConfig, load_table, score_pool
     from autoselection.signals.families.sae import read_sae_info
     from autoselection.signals.score import obstacles
     from autoselection.study.named_pools import needed_options, open_named_pool
 
     if overrides and config is None:
         raise ConfigError("--set overrides keys of a configuration: name one with --config.")
+    loaded = None if recipe is None else load_recipe(recipe)
     named = _named_signals(signals, recipe)
     targets = _target_tasks(target or ())
     if sae is not None:
@@ -131,6 +133,8 @@ def score(
         chat_template=chat,
         trust_remote_code=study.model.trust_remote_code if study else False,
     )
+    if loaded is not None:
+        check_columns(loaded, load_table(source.pool))
     if as_json:
         emit(report.to_dict(), True, "")
     else:

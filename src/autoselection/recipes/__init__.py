@@ -16,7 +16,7 @@ from autoselection.recipes.materialize import (
 )
 from autoselection.recipes.ready import ReadyRecipe, is_ready_name, load_recipe, ready_recipe, ready_recipes
 from autoselection.recipes.recipe import MAX_STEPS, Recipe, RecipeBook, Step
-from autoselection.recipes.required_signals import lacking_signals, recipe_signals
+from autoselection.recipes.required_signals import check_columns, lacking_signals, recipe_signals
 from autoselection.recipes.state import StateVector, state_vector, state_vectors
 from autoselection.recipes.transfer import ScoredPool, Transfer, transfer
 from autoselection.recipes.why import Fate, StepJudgement, why
@@ -38,6 +38,7 @@ __all__ = [
     "StepLineage",
     "StepRun",
     "Transfer",
+    "check_columns",
     "dropped_rows",
     "is_ready_name",
     "lacking_signals",

@@ -47,6 +47,18 @@ def read_signals(recipe: Recipe, signals: SignalTable, registry: OperatorRegistr
     return _signals(_read(recipe, signals, registry))
 
 
+def check_columns(recipe: Recipe, signals: SignalTable, registry: OperatorRegistry | None = None) -> None:
+    """See that columns whose names depend on settings, such as ``dj/…``, were made by the settings that were given.
+
+    Raises:
+        SignalError: the recipe reads one that is not there; the message tells what makes it.
+        RecipeError: the recipe is not valid.
+    """
+    for need in _read(recipe, signals, registry):
+        if not has_signal(signals, need) and signal_registry().signal_of_column(need) is not None:
+            signals.column(need)
+
+
 def _read(recipe: Recipe, signals: SignalTable, registry: OperatorRegistry | None) -> Iterator[str]:
     for operator, params in every_step(recipe, registry or default_registry()):
         yield from needs_of_pool(operator, params, signals)

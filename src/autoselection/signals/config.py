@@ -116,4 +116,5 @@ class SignalsConfig(PassSettings):
 
     def names_by_default(self, signal: str) -> bool:
         """Whether a signal that is only computed by name is computed without it."""
-        return signal == "token_kinds" and self.token_kinds
+        named = bool(self.options.get("data_juicer", {}).get("filters"))
+        return (signal == "token_kinds" and self.token_kinds) or (signal == "data_juicer" and named)

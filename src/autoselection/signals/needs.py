@@ -23,6 +23,7 @@ class Need:
         demand: what a user reads who asked for the signal by name; ``{signal}`` stands for it.
         is_given: whether it was given.
         option: of ``autoselection score``, with what stands behind it; empty: none gives it.
+        configured: where a configuration gives it, what that has to name.
         model: content of the model that it is, for the cache key.
         renders: rows are rendered for it by the chat template.
         targets: content of the benchmark items that it is, for the cache key.
@@ -32,6 +33,7 @@ class Need:
     demand: str
     is_given: Callable[[Inputs], bool]
     option: str = ""
+    configured: str = ""
     renders: bool = False
     model: Callable[[Inputs], str | None] = _nothing
     targets: Callable[[Inputs], str | None] = _nothing
@@ -71,5 +73,6 @@ BENCHMARK_ITEMS = Need(
     "The signal '{signal}' needs tasks with dev or test items: name a configuration.",
     lambda inputs: bool(inputs.benchmarks),
     "--config CONFIG",
+    "tasks with dev items",
     targets=lambda inputs: items_digest(inputs.items, subtasks=True),
 )

@@ -121,9 +121,12 @@ class SignalRegistry:
 
     def how_to_get(self, name: str, pool: Path | None = None) -> str:
         """The sentence that tells which command computes ``name``, of a pool where it is known."""
-        options = " ".join(need.option for need in self.needs(name) if need.option)
+        needs = [need for need in self.needs(name) if need.option]
+        options = "".join(f" {option}" for option in dict.fromkeys(need.option for need in needs))
+        configured = " and ".join(need.configured for need in needs if need.configured)
         place = "POOL_DIR" if pool is None else command_line(pool)
-        return f"run `autoselection score {place} --signals {name}{' ' if options else ''}{options}` first."
+        named = f", where CONFIG names {configured}" if configured else ""
+        return f"run `autoselection score {place} --signals {name}{options}` first{named}."
 
     def obstacles(self, inputs: Inputs) -> dict[str, str]:
         """The signals that cannot be computed from what is given, each with the reason."""

@@ -35,6 +35,7 @@ from autoselection.schema import StrictModel
 from autoselection.signals import data_juicer_process
 from autoselection.signals.contract import Loaded, Rows, Signal
 from autoselection.signals.inputs import Inputs
+from autoselection.signals.needs import Need
 from autoselection.signals.stored import Shard, SignalSpec, StoredSignal
 from autoselection.wording import clipped
 
@@ -59,6 +60,15 @@ STATISTICS: Mapping[str, str] = {
 }
 #: A filter that computes another number with one of its parameters.
 OTHER_STATISTICS: Mapping[str, tuple[str, str]] = {"alphanumeric_filter": ("tokenization", "alpha_token_ratio")}
+#: At least one filter in the configuration.
+FILTERS = Need(
+    "no filter is named in signals.options.data_juicer.filters",
+    "The signal '{signal}' is computed by filters of Data-Juicer: name them in signals.options.data_juicer.filters of a "
+    "configuration (--config), or leave the signal out.",
+    lambda inputs: bool(inputs.option("data_juicer", "filters")),
+    "--config CONFIG",
+    "the filters in signals.options.data_juicer.filters",
+)
 _LABEL = r"^[A-Za-z0-9_.-]+$"
 _PACKAGE = "py-data-juicer"
 
@@ -125,6 +135,8 @@ class DataJuicer(Signal):
     version = 1
     options_model = DataJuicerOptions
     column_prefixes = (PREFIX,)
+    needs = (FILTERS,)
+    by_default = False  # but where filters are named
     shard_rows = 4096
     cost = 4
 
