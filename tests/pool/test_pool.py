@@ -104,6 +104,23 @@ def test_users_ids_are_kept_and_checked(write: Write, tmp_path: Path) -> None:
     ]
 
 
+@pytest.mark.parametrize("answers", ["bcc", "ccb", "cbc"])
+def test_what_is_the_same_under_one_id_does_not_depend_on_the_order_of_rows(
+    answers: str, write: Write, tmp_path: Path
+) -> None:
+    file = write("rows.jsonl", [row("q", answer, id="x") for answer in answers])
+    report = ingest([file], tmp_path / "pool")
+    assert Pool.open(tmp_path / "pool").row_ids() == ["x", "x-2"]
+    assert [note for note in report.notes if "1 row of the files is a copy of another row" in note]
+    # Neither in the same run nor behind the pool is another file's row another one: whichever row has its content.
+    more = write("more.jsonl", [*(row("q", answer, id="x") for answer in answers), row("q", "new", id="x")])
+    with_both = ingest([file, more], tmp_path / "both")
+    appended = ingest([more], tmp_path / "pool", append=True)
+    for found, path in ((with_both, tmp_path / "both"), (appended, tmp_path / "pool")):
+        assert Pool.open(path).row_ids() == ["x", "x-2", "x-3"]
+        assert [bad.kind for bad in found.bad] == ["same row twice"] * 3
+
+
 def test_id_and_source_fields_can_be_named(write: Write, tmp_path: Path) -> None:
     config = IngestConfig(id_field="key", source_field="origin", source="rest", keep_meta=False)
     ingest(

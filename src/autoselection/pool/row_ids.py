@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from decimal import Decimal
-from itertools import count
+from itertools import chain, count
 from typing import Any
 
 from autoselection.conversation import Conversation
@@ -42,6 +42,9 @@ class RowIds:
         # id → hashes of content and whole row, file and line, packed; rows of ``base``: the row from 1
         self._first: dict[str, int] = {}
         self._repeats: dict[str, int] = {}
+        # id that several rows had → hash of turns → the row of them with these turns, as in ``_first``
+        self._holders: dict[str, dict[int, int]] = {}
+        self._own = ""
         self.renumbered = 0
         self.renumbered_example = ""
         if base is not None:
@@ -49,8 +52,10 @@ class RowIds:
                 self._first.update(zip(chunk.to_pylist(), count(len(self._first) + 1)))
 
     def add(self, row_id: str, content: int, file_number: int, line: int) -> None:
-        """Take an id for a row of this content, at a line of the file of this number."""
-        self._first[row_id] = content << _PLACE_BITS | file_number << _LINE_BITS | line
+        """Take the id that was chosen last for a row of this content, at a line of the file of this number."""
+        self._first[row_id] = packed = content << _PLACE_BITS | file_number << _LINE_BITS | line
+        if content and row_id != self._own:
+            self._holders_of(self._own)[content >> _HASH_BITS] = packed
 
     def choose(
         self,
@@ -89,12 +94,12 @@ class RowIds:
             if not text.strip():
                 raise RowError(f"field '{column}' is empty", "empty id", column)
             content = content_hash(conversation) << _HASH_BITS | hash((content_id, meta)) & ((1 << _HASH_BITS) - 1)
-            first = self._first.get(text)
-            if first is not None:
-                place = first & ((1 << _PLACE_BITS) - 1)
-                if content == first >> _PLACE_BITS and file_number == place >> _LINE_BITS:
-                    raise CopiedRow
-                if content >> _HASH_BITS == self._content_of(first):
+            if text in self._first:
+                same = self._holders_of(text).get(content >> _HASH_BITS)
+                if same is not None:
+                    place = same & ((1 << _PLACE_BITS) - 1)
+                    if content == same >> _PLACE_BITS and file_number == place >> _LINE_BITS:
+                        raise CopiedRow
                     where = f"{self._paths[place >> _LINE_BITS]}:{place % (1 << _LINE_BITS)}"
                     raise RowError(
                         f"the id {text[:80]!r} is already used at {where} by the same conversation",
@@ -105,12 +110,27 @@ class RowIds:
         while text in self._first:
             self._repeats[own] = number = self._repeats.get(own, 1) + 1
             text = f"{own}-{number}"
+        self._own = own
         if self.renumbered and not self.renumbered_example:
             self.renumbered_example = f"'{clipped(own)}' became '{clipped(text)}'"
         return text, content
 
+    def _holders_of(self, own: str) -> dict[int, int]:
+        """The rows that had this id, by the hash of their turns; of ``base``, whose rows keep the ids that they got, those numbered so."""
+        if own not in self._holders:
+            found = self._holders[own] = {}
+            for name in chain([own], (f"{own}-{number}" for number in count(2))):
+                first = self._first.get(name)
+                if first is None or (name != own and not self._in_base(first)):
+                    break
+                found.setdefault(self._content_of(first), first)
+        return self._holders[own]
+
+    def _in_base(self, first: int) -> bool:
+        return self._base is not None and first <= len(self._base)
+
     def _content_of(self, first: int) -> int:
         """The hash of the turns of a row by its packed place; rows of ``base`` have it not in there."""
-        if self._base is not None and first <= len(self._base):
+        if self._base is not None and self._in_base(first):
             return content_hash(self._base.conversations([first - 1])[0])
         return first >> _PLACE_BITS + _HASH_BITS
