@@ -88,7 +88,6 @@ def draft(
         "model": {"path": base},
         "tasks": [_task(path, place) for path in tasks]
         or [{"name": "my_task", "target": "tasks/target.jsonl", "dev": "tasks/dev.jsonl", "test": "tasks/test.jsonl"}],
-        "evaluation": {"sft": {"epochs": 3.0}},
     }
     if made and keys is not None:
         keys = ["pool.path" if key == "pool.files" else key for key in keys]
@@ -155,6 +154,30 @@ _HEAD = (
 )
 
 
+def key_list() -> list[dict[str, Any]]:
+    """All keys by dotted names (of entries of a list with ``[]``): ``key``, ``default``, ``required``, ``description``."""
+    return list(_listed_keys(StudyConfig, ""))
+
+
+def _listed_keys(model: type[BaseModel], section: str) -> Iterator[dict[str, Any]]:
+    for name, field in model.model_fields.items():
+        if _section(field) is None:
+            yield _told(f"{section}{name}", field)
+        if (inside := nested_model(field.annotation)) is not None:
+            listed = "" if _section(field) or not _is_list(field) else "[]"
+            yield from _listed_keys(inside, f"{section}{name}{listed}.")
+    for name, options in _options(model):
+        yield from _listed_keys(options, f"{section}{name}.")
+    if section == "signals.":
+        for name, field in _signal_options():
+            yield _told(f"signals.options.{name}", field)
+
+
+def _told(key: str, field: FieldInfo) -> dict[str, Any]:
+    default = json.loads(json.dumps(_default(field), default=_plain))
+    return {"key": key, "default": default, "required": field.is_required(), "description": field.description or ""}
+
+
 def _reference(model: type[BaseModel], key: str, said: Sequence[str]) -> Iterator[str]:
     """The part of a section: a table of its own keys, then its sections."""
     if key:
@@ -176,17 +199,17 @@ def _reference(model: type[BaseModel], key: str, said: Sequence[str]) -> Iterato
 
 
 def _options_of_signals() -> Iterator[str]:
-    """Options of single signals, but those that have a key of their own."""
-    own = {(signal, option) for _, signal, option in OWN_KEYS}
     yield from ("", "### `signals.options`", "", "Options of single signals, as `NAME: {OPTION: VALUE}`.")
-    yield from _table(
-        [
-            _row(f"{kind.name}.{option}", field)
-            for kind in default_registry().kinds()
-            for option, field in kind.options_model.model_fields.items()
-            if (kind.name, option) not in own
-        ]
-    )
+    yield from _table([_row(name, field) for name, field in _signal_options()])
+
+
+def _signal_options() -> Iterator[tuple[str, FieldInfo]]:
+    """Options of single signals as ``NAME.OPTION``, but those that have a key of their own."""
+    own = {(signal, option) for _, signal, option in OWN_KEYS}
+    for kind in default_registry().kinds():
+        for option, field in kind.options_model.model_fields.items():
+            if (kind.name, option) not in own:
+                yield f"{kind.name}.{option}", field
 
 
 def _table(rows: Sequence[str]) -> Iterator[str]:
@@ -235,6 +258,8 @@ def _commented(model: type[BaseModel], values: Mapping[str, Any], depth: int, wa
         if depth == 0 or nested:
             yield ""
         yield from _comment(field, indent)
+        if nested is None and "None" in str(field.annotation) and nested_model(field.annotation) is not None:
+            yield f"{indent}# Its keys: autoselection config --keys"
         if nested:
             yield f"{indent}{name}:"
             yield from _commented(nested, values.get(name, {}), depth + 1, below)
@@ -242,7 +267,7 @@ def _commented(model: type[BaseModel], values: Mapping[str, Any], depth: int, wa
         value = values[name] if name in values else _default(field)
         if isinstance(value, list) and value and isinstance(value[0], Mapping):
             yield f"{indent}{name}:"
-            yield from _listed(field, value, depth + 1)
+            yield from _listed(field, value, depth + 1, every_key=wanted is None)
         else:
             yield f"{indent}{name}: {_inline(value)}"
     for name, options in _options(model):
@@ -257,11 +282,17 @@ def _comment(field: FieldInfo, indent: str) -> Iterator[str]:
     return (f"{indent}# {line}" for line in wrap(field.description or "", 110 - len(indent)))
 
 
-def _listed(field: FieldInfo, values: Sequence[Mapping[str, Any]], depth: int) -> Iterator[str]:
-    """Entries of a list of models: keys of the first are documented, the others only named."""
+def _listed(field: FieldInfo, values: Sequence[Mapping[str, Any]], depth: int, every_key: bool) -> Iterator[str]:
+    """Entries of a list of models: keys of the first are documented, the others only named.
+
+    Args:
+        every_key: the first entry has its further keys, too, with their defaults.
+    """
     indent = "  " * depth
     model = nested_model(field.annotation)
     for position, entry in enumerate(values):
+        if every_key and position == 0 and model is not None:
+            entry = {**entry, **{key: _default(known) for key, known in model.model_fields.items() if key not in entry}}
         for number, (key, value) in enumerate(entry.items()):
             known = model.model_fields.get(key) if model else None
             if position == 0 and known is not None:

@@ -54,9 +54,14 @@ def init(
         typer.Option("--task", metavar="FOLDER", help="Folder that `autoselection benchmark` made (repeatable)."),
     ] = None,
     full: Annotated[
-        bool, typer.Option("--full", help="Write every key, not only those that most studies set.")
+        bool,
+        typer.Option(
+            "--full",
+            help="Write every key (but those within search.llm and signals.options), not only those that most studies set.",
+        ),
     ] = False,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace an existing file.")] = False,
+    as_json: Json = False,
 ) -> None:
     """Write a configuration to fill in: the keys that most studies set, each documented, or all of them (--full)."""
     from autoselection.config_text import MAIN_KEYS, draft
@@ -66,6 +71,9 @@ def init(
     text = draft(path.resolve().parent, pool or (), model, tasks or (), None if full else MAIN_KEYS)
     files.write_text(path, text)
     open_keys = [name for name, given in (("pool", pool), ("model", model), ("tasks", tasks)) if not given]
+    if as_json:
+        emit({"file": str(path), "to_fill_in": open_keys}, True, "")
+        return
     fill = f"Fill in {' and '.join(', '.join(open_keys).rsplit(', ', 1))}, then run" if open_keys else "Now run"
     console.say(f"Wrote {path}. {fill}: autoselection doctor {path}, then autoselection search {path} --out STUDY_DIR")
 
@@ -76,20 +84,25 @@ def config_command(
     keys: Annotated[bool, typer.Option("--keys", help="Print all keys and what they decide instead.")] = False,
     schema: Annotated[bool, typer.Option("--schema", help="Print the JSON schema instead.")] = False,
     overrides: Set = None,
+    as_json: Json = False,
 ) -> None:
     """Check a configuration and print it with all defaults filled in, or print what configurations may hold."""
     from autoselection.config import config_schema, load_config, to_yaml
-    from autoselection.config_text import key_reference
+    from autoselection.config_text import key_list, key_reference
 
     if keys or schema:
         file = {"CONFIG": path, "--set": overrides}
         alone("--keys" if keys else "--schema", {"--schema": keys and schema, **file})
-    if keys:
+    if keys and as_json:
+        emit({"keys": key_list()}, True, "")
+    elif keys:
         write_text(key_reference())
     elif schema:
         write_text(json.dumps(config_schema(), indent=2) + "\n")
     elif path is None:
         raise ConfigError("Name a configuration file, or pass --keys or --schema.")
+    elif as_json:
+        emit(load_config(path, overrides or ()).model_dump(mode="json"), True, "")
     else:
         write_text(to_yaml(load_config(path, overrides or ())))
 

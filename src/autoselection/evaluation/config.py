@@ -156,7 +156,10 @@ class SFTConfig(Configured):
     def _one_budget(self) -> SFTConfig:
         budgets = [name for name in ("epochs", "max_steps", "max_tokens") if getattr(self, name) is not None]
         if len(budgets) > 1:
-            raise ValueError(f"give exactly one budget, not {' and '.join(budgets)}")
+            raise ValueError(
+                f"give exactly one budget, not {' and '.join(budgets)}: leave the other out, or set it to null "
+                f"(--set evaluation.sft.{budgets[0]}=null)"
+            )
         if self.deepspeed is not None and self.fsdp is not None:
             raise ValueError("give deepspeed or fsdp, not both")
         if self.freeze_embeddings and self.method == "lora":
