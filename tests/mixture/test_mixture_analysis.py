@@ -15,7 +15,7 @@ from autoselection.cli import app
 from autoselection.cli._outcome import run
 from autoselection.errors import ConfigError
 from autoselection.mixture import Analysis, ScoreColumns, analyse, column_place, column_weights, read_runs
-from autoselection.mixture.analysis import doubled, halved, nondominated
+from autoselection.mixture.analysis import APART, distance, doubled, halved, nondominated
 from autoselection.mixture.findings import short_names
 from autoselection.report.mixture import mixture_page, sentences, sheets, weights_said
 from autoselection.report.page import figures_of, page_html
@@ -93,6 +93,11 @@ def test_a_table_with_scores_at_a_middle_level_alone_is_analysed(tmp_path: Path)
 def test_the_front_trades_one_score_for_the_other(analysis: Analysis) -> None:
     means = np.array([[found.value for found in rated.columns] for rated in analysis.front])
     assert len(means) > 2 and (np.diff(means[:, 0]) > 0).all() and (np.diff(means[:, 1]) < 0).all()
+
+
+def test_no_two_mixtures_of_the_front_are_the_same_advice(analysis: Analysis) -> None:
+    shares = [found.shares for found in analysis.front]
+    assert min(distance(one, other) for place, one in enumerate(shares) for other in shares[:place]) >= APART
 
 
 def test_other_weights_move_the_winner_to_their_source(analysis: Analysis) -> None:

@@ -343,14 +343,15 @@ def _effects(rater: _Rater) -> tuple[Effect, ...]:
 
 
 def _front(rater: _Rater, drawn: Array, pareto: Sequence[int], best: Array | None) -> tuple[RatedMixture, ...]:
-    """Mixtures that no other one is predicted to beat in every named column, at most a dozen, spread over the front."""
+    """Mixtures that no other one is predicted to beat in every named column, at most a dozen, spread over the front, that differ from
+    one another."""
     if len(pareto) < 2:
         return ()
     means = rater.believed(drawn)[0][:, list(pareto)]
     kept = nondominated(means)
-    kept = kept[np.argsort(-means[kept, 0], kind="stable")]
-    few = kept[np.unique(np.linspace(0, len(kept) - 1, min(MOST_ON_FRONT, len(kept))).round().astype(int))]
-    return tuple(rater.rate(list(drawn[few]), best))
+    apart = _apart(drawn[kept[np.argsort(-means[kept, 0], kind="stable")]], len(kept))
+    few = np.unique(np.linspace(0, len(apart) - 1, min(MOST_ON_FRONT, len(apart))).round().astype(int))
+    return tuple(rater.rate([apart[place] for place in few], best))
 
 
 def nondominated(values: Array) -> NDArray[np.int64]:
