@@ -45,6 +45,19 @@ def test_the_raw_rows_are_never_replaced(option: str, pool: str, name: str, raw:
     assert raw.read_bytes() == before and not Path("out.jsonl").exists()
 
 
+def test_every_file_besides_the_rows_is_named(raw: Path, command: Command) -> None:
+    pytest.importorskip("plotly")
+    told = command("materialize", "text-only", "--pool", "p", "--ids", "i.json", "--html", "h.html", "--lock", "l.yaml")
+    assert told.code == 0
+    for said in ("Wrote the ids to i.json.", "Wrote the page to h.html.", "Wrote the lock to l.yaml."):
+        assert said in told.out
+    changes = ("--against", "p", "--report", "r.json")
+    told = command("apply", "text-only", "--pool", "p", "--out", "o.jsonl", "--lock", "m.yaml", *changes)
+    assert told.code == 0 and "Wrote the lock to m.yaml." in told.out and "Wrote what changed to r.json." in told.out
+    told = command("materialize", "text-only", "--pool", "p", "--ids", "j.json", "--json")
+    assert json.loads(told.out)["rows"] and "Wrote" not in told.out
+
+
 def test_a_moved_raw_file_of_a_pool_is_known_by_name_and_size(raw: Path, command: Command) -> None:
     Path("elsewhere").mkdir()
     Path("raw.jsonl").rename("elsewhere/raw.jsonl")

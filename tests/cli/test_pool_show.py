@@ -43,6 +43,21 @@ def test_a_fault_is_one_sentence(command: Command, pool: Path, options: list[str
     assert told.code in (2, 3, 4) and said in json.loads(told.out)["error"]["message"]
 
 
+def test_a_second_file_is_told_from_an_id_and_faults_name_no_cache(command: Command, tmp_path: Path) -> None:
+    for name in ("c1.jsonl", "c2.jsonl"):
+        (tmp_path / name).write_text('{"prompt": "q", "response": "a"}\n')
+    one, two = tmp_path / "c1.jsonl", tmp_path / "c2.jsonl"
+    told = command("pool", "show", one, two)
+    assert told.code == 2 and f"takes one place, {one}," in (said := " ".join(told.err.split())), told.err
+    assert f"{two} is a file or folder" in said and "autoselection ingest" in said
+    for options, fault in (
+        (["c3"], "The pool has no row with the id 'c3'"),
+        (["--source", "d"], "The pool has no source 'd'"),
+    ):
+        told = command("pool", "show", one, *options)
+        assert told.code == 3 and fault in " ".join(told.err.split())
+
+
 def test_brief_rows_take_a_line_each(command: Command, pool: Path) -> None:
     told = command("pool", "show", pool, "--brief", "--limit", "4")
     assert told.code == 0 and "question 3" in told.out and "question 4" not in told.out

@@ -107,6 +107,13 @@ def numbers(option: str, text: str, kind: Callable[[str], Number]) -> list[Numbe
         raise ConfigError(f"{option} {text}: expected {what} with commas between them, such as 1,2.") from error
 
 
+def say_written(outputs: Mapping[str, Path | None]) -> None:
+    """Say where a command wrote what besides its tables; nothing of what was not asked for."""
+    for what, path in outputs.items():
+        if path is not None:
+            output.say(f"Wrote {what} to {path}.")
+
+
 def alone(option: str, others: Mapping[str, object]) -> None:
     """See that nothing was given besides an option that does something else.
 

@@ -21,6 +21,7 @@ from autoselection.cli._common import (
     app,
     emit,
     output,
+    say_written,
     seed_option,
     words,
 )
@@ -308,6 +309,7 @@ def pool_stats_command(places: PoolPlace, html: HtmlOption = None, as_json: Json
         emit(stats.to_dict(), True, "")
     else:
         print_pool_stats(stats, Path(source.name), output)
+        say_written({"the page": html})
 
 
 @pool_app.command("show", epilog="Example: autoselection pool show pool --where 'n_tokens < 20' --sample 5")
@@ -344,6 +346,12 @@ def pool_show(
     if brief and full:
         raise ConfigError("--brief and --full: give one of them.")
     scored = open_scored_pool(place)
+    for name in ids or ():
+        if name not in scored.pool and Path(name).exists():
+            raise ConfigError(
+                f"pool show takes one place, {place}, and behind it ids of rows, and {name} is a file or folder: leave it out, or make "
+                "one pool of both with autoselection ingest."
+            )
     names = None if signals is None else [] if signals.strip().lower() == "none" else words(signals)
     first = (None if ids else SHOWN) if limit is None else limit
     shown = show_rows(

@@ -7,7 +7,7 @@ from typing import Annotated, Optional
 
 import typer
 
-from autoselection.cli._common import EVIDENCE, HtmlOption, Json, app, emit, output, seed_option, words
+from autoselection.cli._common import EVIDENCE, HtmlOption, Json, app, emit, output, say_written, seed_option, words
 from autoselection.errors import ConfigError
 from autoselection.wording import named_numbers
 
@@ -91,6 +91,7 @@ def mixture(
     from autoselection.report import print_mixture
 
     print_mixture(found, output)
+    say_written({"the page": html})
 
 
 def _weights(option: str, text: str | None) -> dict[str, float]:

@@ -21,6 +21,7 @@ from autoselection.cli._common import (
     app,
     emit,
     output,
+    say_written,
     seed_option,
     warn,
     words,
@@ -190,6 +191,7 @@ def materialize(
         print_selection(result, place.pool, place.table, output, title=found.name, steps=steps, verbose=verbose)
         print_dropped(shown, output)
         _say_dropped(dropped, document)
+        say_written({"the ids": ids, "the page": html, "the lock": lock})
     warn(document["warnings"])
 
 
@@ -334,6 +336,7 @@ def apply_command(
         print_dropped(shown, output)
         output.say(f"Wrote {report.rows:,} rows to {out}.")
         _say_dropped(dropped, document)
+        say_written({"the lock": lock, "what changed": report_file})
         if changed is not None:
             print_transfer(changed, output)
     warn([*document["warnings"], *report.sentences()])

@@ -181,7 +181,7 @@ def matching_rows(
     rows = np.arange(len(pool), dtype=np.int64) if ids is None else numbers_of(pool, ids)
     if source is not None:
         if source not in pool.source_names:
-            raise PoolError(f"The pool {pool.path} has no source '{source}'{suggestion(source, pool.source_names)}")
+            raise PoolError(f"The pool has no source '{source}'{suggestion(source, pool.source_names)}")
         rows = rows[pool.source_codes[rows] == pool.source_names.index(source)]
     if where is not None:
         rows = rows[Condition(where).holds(RowColumns(pool, signals))[rows]]
@@ -190,7 +190,7 @@ def matching_rows(
 
 def _no_row(pool: Pool, name: str) -> PoolError:
     return PoolError(
-        f"The pool {pool.path} has no row with the id {clipped(name)!r}; a row is named by its id, or by its number from 0 "
+        f"The pool has no row with the id {clipped(name)!r}; a row is named by its id, or by its number from 0 "
         f"to {len(pool) - 1:,}."
     )
 
