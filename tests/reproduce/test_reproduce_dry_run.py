@@ -22,6 +22,8 @@ def test_the_embedded_setting_lacks_only_the_larger_sibling(tmp_path: Path) -> N
     assert found["missing"] == [f"tiny: transfer to tiny-4x: {tmp_path}/tiny-4x"]
     states = {check["what"]: check["state"] for check in found["models"][0]["checks"]}
     assert states["transfer to smollm2-135m"] == "optional" and states["base model"] == "found"
+    notes = {check["where"]: check["note"] for check in found["models"][0]["checks"] if check["what"] == "package"}
+    assert notes == dict.fromkeys(("torch", "transformers", "trl", "lm_eval"), "extra train")
     estimate = found["models"][0]["estimate"]
     assert estimate["trainings"]["transfer"] == {"tiny-4x": 20}
     assert estimate["sizes"]["tiny"]["rows"] == 3700 and estimate["sizes"]["tiny"]["parameters"] == 817_024
@@ -57,6 +59,8 @@ def test_a_published_setting_lists_what_is_missing_and_costs() -> None:
     found = json.loads(result.stdout)
     assert "qwen2.5-1.5b: SAE: /nowhere/sae/Qwen2.5-1.5B" in found["missing"]
     assert any("nlgraph" in sentence for sentence in found["missing"])
+    notes = {check["where"]: check["note"] for check in found["models"][0]["checks"] if check["what"] == "package"}
+    assert (notes["torch"], notes["vllm"]) == ("extra train", "extra vllm")
     estimate = found["models"][0]["estimate"]
     # One full training: 6 · 1.54e9 · 3 epochs · 90,000 rows · 400 tokens at 989e12 · 0.35 a second is 0.8 hours.
     assert 50 < estimate["hours"]["main"] < 500

@@ -15,8 +15,9 @@ from autoselection.recipes import is_ready_name
 from autoselection.reproduce.config import ReproductionConfig, TransferTarget
 from autoselection.system import expanded
 
-_ENGINES: dict[str, tuple[str, ...]] = {"transformers": (), "vllm": ("vllm",), "openai": ("openai",)}
-_TRAINING = ("torch", "transformers", "trl", "lm_eval")
+#: Packages, each with the extra that installs it.
+_ENGINES: dict[str, dict[str, str]] = {"transformers": {}, "vllm": {"vllm": "vllm"}, "openai": {"openai": "llm"}}
+_TRAINING = dict.fromkeys(("torch", "transformers", "trl", "lm_eval"), "train")
 
 
 @dataclass(frozen=True)
@@ -74,9 +75,9 @@ def study_checks(config: ReproductionConfig, study: StudyConfig) -> Iterator[Che
     for what, name in (("fixed default", config.default), *(("fixed recipe", recipe) for recipe in config.recipes)):
         if not is_ready_name(name):
             yield _file(what, Path(name))
-    for package in (*_TRAINING, *_ENGINES[study.evaluation.engine]):
+    for package, brings in (_TRAINING | _ENGINES[study.evaluation.engine]).items():
         there = importlib.util.find_spec(package) is not None
-        yield Check("package", package, "found" if there else "missing", "extras train, vllm and llm")
+        yield Check("package", package, "found" if there else "missing", f"extra {brings}")
 
 
 def target_check(target: TransferTarget) -> Check:
