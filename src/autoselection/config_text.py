@@ -154,6 +154,11 @@ _HEAD = (
 )
 
 
+def key_tables(model: type[BaseModel], level: int) -> str:
+    """The keys of a document of its own by section, as Markdown below a heading of ``level - 1`` marks."""
+    return "\n".join(_reference(model, "", (), level)).strip("\n") + "\n"
+
+
 def key_list() -> list[dict[str, Any]]:
     """All keys by dotted names (of entries of a list with ``[]``): ``key``, ``default``, ``required``, ``description``."""
     return list(_listed_keys(StudyConfig, ""))
@@ -178,10 +183,10 @@ def _told(key: str, field: FieldInfo) -> dict[str, Any]:
     return {"key": key, "default": default, "required": field.is_required(), "description": field.description or ""}
 
 
-def _reference(model: type[BaseModel], key: str, said: Sequence[str]) -> Iterator[str]:
+def _reference(model: type[BaseModel], key: str, said: Sequence[str], level: int = 2) -> Iterator[str]:
     """The part of a section: a table of its own keys, then its sections."""
     if key:
-        yield from ("", f"{'#' * min(2 + key.count('.'), 4)} `{key}`", "", *said)
+        yield from ("", f"{'#' * min(level + key.count('.'), 4)} `{key}`", "", *said)
     rows, sections = [], []
     for name, field in model.model_fields.items():
         if (section := nested_model(field.annotation)) is not None:
@@ -195,7 +200,7 @@ def _reference(model: type[BaseModel], key: str, said: Sequence[str]) -> Iterato
     for name, options in _options(model):
         sections.append((options, name, _first_line(options)))
     for section, name, description in sections:
-        yield from _reference(section, f"{key}.{name}" if key else name, [description])
+        yield from _reference(section, f"{key}.{name}" if key else name, [description], level)
 
 
 def _options_of_signals() -> Iterator[str]:

@@ -6,7 +6,9 @@ from functools import cache
 import pytest
 from pages import ROOT
 
+from autoselection.config_text import key_tables
 from autoselection.reproduce import dry_run, load_reproduction
+from autoselection.reproduce.config import ReproductionConfig
 from autoselection.search import SearchConfig
 from autoselection.search.baselines import most_single_operators
 
@@ -28,6 +30,12 @@ def trainings(name, *sections):
 
 def number(text):
     return float(text.replace(",", ""))
+
+
+def test_the_keys_are_what_the_model_says():
+    heading = "## All keys of a reproduction\n\n"
+    written = key_tables(ReproductionConfig, 3)
+    assert PAGE.partition(heading)[2] == written, f"write this below the heading anew:\n{written}"
 
 
 @pytest.mark.parametrize("name", ["tiny", "tiny-rate", "tiny-epochs"])

@@ -141,7 +141,7 @@ class ReproductionConfig(StrictModel):
     )
     single_operators: tuple[str, ...] = Field(
         PUBLISHED_SINGLES,
-        description="Operators that are rows by themselves, with their defaults; low and high end where they have one.",
+        description="Operators that are rows by themselves, with their defaults; low and high end where they have one. Empty: none.",
     )
     default: str = Field(
         "quality-top-half", description="The fixed public default: a recipe file, or the name of a ready recipe."
