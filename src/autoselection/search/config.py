@@ -312,7 +312,9 @@ class SearchConfig(StrictModel):
         (), description="Operators to leave out of the search, by name.", json_schema_extra=_operators_by_name
     )
     published_operators: bool = Field(False, description="Search over the operators of the published space only.")
-    max_steps: int = Field(5, ge=1, le=6, description="Most steps of a proposed recipe (count).")
+    max_steps: int = Field(
+        5, ge=1, le=6, description="Most steps of a proposed recipe (count, up to 6, as many as a recipe may have)."
+    )
     min_rows: int | None = Field(
         None,
         ge=1,
