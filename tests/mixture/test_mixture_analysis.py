@@ -95,9 +95,16 @@ def test_the_front_trades_one_score_for_the_other(analysis: Analysis) -> None:
     assert len(means) > 2 and (np.diff(means[:, 0]) > 0).all() and (np.diff(means[:, 1]) < 0).all()
 
 
-def test_no_two_mixtures_of_the_front_are_the_same_advice(analysis: Analysis) -> None:
-    shares = [found.shares for found in analysis.front]
-    assert min(distance(one, other) for place, one in enumerate(shares) for other in shares[:place]) >= APART
+def test_no_two_mixtures_of_the_front_are_the_same_advice(tmp_path: Path) -> None:
+    shares = np.random.default_rng(0).dirichlet(np.ones(len(SOURCES)), 40)
+    near = np.stack(
+        [(shares[:, 0] - best) ** 2 for best in (0.45, 0.55)], axis=1
+    )  # a trade-off within a tenth of the data
+    path = write(tmp_path / "runs.csv", shares, 10 * near, np.ones(40, np.int64))
+    runs = read_runs(path, ["share/*"], [ScoreColumns("loss/*", True)], "model", None, {"large": 20})
+    front = [found.shares for found in analyse(runs, column_weights(runs, {}), pareto=[0, 1], following=1).front]
+    assert len(front) > 2
+    assert min(distance(one, other) for place, one in enumerate(front) for other in front[:place]) >= APART
 
 
 def test_other_weights_move_the_winner_to_their_source(analysis: Analysis) -> None:
