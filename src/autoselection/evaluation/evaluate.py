@@ -147,6 +147,7 @@ class _Run:
         loaded = time.perf_counter()
         if job.rows is not None:
             model = self._train(model, tokenizer, device, dtype, tokenizer_key, context_length)
+            release_models()  # moments, gradients and activations: scoring needs their room
         trained = time.perf_counter()
         tell_stage("scoring")
         scores = self._scores(model, tokenizer, benchmarks, dtype, context_length)

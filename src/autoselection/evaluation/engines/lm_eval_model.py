@@ -60,6 +60,14 @@ class _StopTexts(StoppingCriteria):  # type: ignore[misc]
         return any(stop in text for stop in self._until)
 
 
+def _next_tokens(written: int) -> int:
+    """Tokens of answers until those that have ended are taken out again.
+
+    The first one comes alone: its pass reads the prompts, and from the next one on keys and values grow in place.
+    """
+    return 1 if not written else _FIRST_TOKENS - written if written < _FIRST_TOKENS else written
+
+
 def _bytes_of_a_token(config: Any) -> int | None:
     """Bytes of the keys and values of one token, in float32; None where the configuration does not say."""
     heads = getattr(config, "num_attention_heads", None)
@@ -275,7 +283,7 @@ class ConversationLM(HFLM):  # type: ignore[misc]
                     input_ids=ids,
                     attention_mask=mask,
                     past_key_values=cache,
-                    max_new_tokens=min(left, max(_FIRST_TOKENS, written)) if shrinks else left,
+                    max_new_tokens=min(left, _next_tokens(written)) if shrinks else left,
                     do_sample=sampled,
                     temperature=settings.temperature if sampled else None,
                     top_p=settings.top_p if sampled else None,
