@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import copy
 import json
+import pickle
 
 import numpy as np
 import pytest
@@ -258,3 +260,56 @@ def test_recipes_of_very_many_sources_are_read_again(tmp_path, sources, length):
 def test_too_many_steps_are_refused():
     with pytest.raises(RecipeError, match="at most 6 steps"):
         recipe(*[("ifd_filter", {})] * (MAX_STEPS + 1)).canonical()
+
+
+def nested(levels: int) -> Recipe:
+    """Two recipes a level, each naming both of the level below."""
+    below = [recipe(("ifd_filter", {"fraction": fraction})) for fraction in (0.5, 0.6)]
+    for level in range(levels):
+        names = (f"{level}-a", f"{level}-b")
+        steps = tuple(Step("union", {"source_recipe": name}) for name in names)
+        more = [Step("truncate_samples", {"fraction": fraction}) for fraction in (0.5, 0.6)]
+        below = [Recipe((first, *steps), None, dict(zip(names, below, strict=True))) for first in more]
+    return below[0]
+
+
+def test_recipes_that_name_each_other_many_times_over_are_compared_once(monkeypatch):
+    compared = 0
+
+    def counted(one: Step, other: object) -> bool:
+        nonlocal compared
+        compared += 1
+        return isinstance(other, Step) and (one.operator, one.params) == (other.operator, other.params)
+
+    monkeypatch.setattr(Step, "__eq__", counted)
+    assert nested(12) == nested(12) and compared <= 12 * 2 * 3 + 2
+    compared = 0
+    other = nested(12)
+    object.__setattr__(other.library["11-a"].library["10-b"], "steps", ())
+    assert nested(12) != other and compared <= 12 * 2 * 3 + 2
+    assert recipe() != "recipe"
+
+
+def test_a_recipe_can_be_copied_and_pickled():
+    for made in (Recipe(), nested(3), nested(3).canonical(), recipe(("ifd_filter", {}), name="x")):
+        for again in (copy.copy(made), copy.deepcopy(made), pickle.loads(pickle.dumps(made))):
+            assert again == made and again.hash == made.hash and again.name == made.name
+
+
+@pytest.mark.parametrize(
+    ("steps", "place"), [({"source_recipe": "shrot"}, "step 1"), ({"source_recipe": "long"}, "recipe 'long': step 1")]
+)
+def test_a_misspelt_recipe_is_told_the_closest_one_of_its_file(tmp_path, steps, place):
+    path = tmp_path / "recipe.yaml"
+    library = {
+        "short": [{"operator": "truncate_samples"}],
+        "long": [{"operator": "union", "params": {"source_recipe": "shrot"}}],
+    }
+    path.write_text(yaml.safe_dump({"steps": [{"operator": "union", "params": steps}], "recipes": library}))
+    with pytest.raises(RecipeError) as caught:
+        Recipe.load(path)
+    said = f"{path}: {place}: operator 'union': unknown recipe 'shrot'; did you mean 'short'?"
+    assert str(caught.value).startswith(said)
+    path.write_text(yaml.safe_dump({"steps": [{"operator": "union", "params": {"source_recipe": "t001"}}]}))
+    book = RecipeBook({"t001": recipe()})
+    assert book.inline(Recipe.load(path)).library["t001"] == recipe()  # a file without recipes may name those of a book

@@ -75,7 +75,7 @@ class Step:
         return {"operator": self.operator, "params": dict(self.params)}
 
 
-@dataclass(frozen=True, repr=False)
+@dataclass(frozen=True, repr=False, eq=False)
 class Recipe:
     """An ordered list of at most :data:`MAX_STEPS` steps; without steps it selects the whole pool in row order.
 
@@ -91,8 +91,8 @@ class Recipe:
     """
 
     steps: tuple[Step, ...] = ()
-    name: str | None = field(default=None, compare=False)
-    library: Mapping[str, Recipe] = field(default_factory=lambda: MappingProxyType({}), repr=False)
+    name: str | None = None
+    library: Mapping[str, Recipe] = field(default_factory=lambda: MappingProxyType({}))
 
     def __post_init__(self) -> None:
         given: Any = self.steps
@@ -147,8 +147,15 @@ class Recipe:
         """:attr:`hash`, with operators from another registry."""
         return digest_steps(self.canonical(registry).steps)
 
+    def __eq__(self, other: object) -> bool:
+        return _same(self, other, set()) if isinstance(other, Recipe) else NotImplemented
+
     def __hash__(self) -> int:
         return int(self.hash, 16)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """For copies and pickles, which know no read-only mapping."""
+        return type(self), (self.steps, self.name, dict(self.library))
 
     def describe(self) -> str:
         """One line for people: each step with what decides in it."""
@@ -230,7 +237,8 @@ class Recipe:
             book.add(str(key), cls(_steps(entry, inner, registry), _name(entry, inner)))
         recipe = cls(_steps(data, where, registry), _name(data, where))
         try:
-            return book.inline(recipe, registry=registry, partial=True)
+            # What a file with recipes names is among them; one without any may name those of a book.
+            return book.inline(recipe, registry=registry, partial=not len(book))
         except RecipeError as error:
             raise RecipeError(f"{where}: {error}") from None
 
@@ -344,7 +352,8 @@ class _Inliner:
                 try:
                     source = self._source(recipe, name)
                 except RecipeError as error:
-                    raise RecipeError(f"step {number}: operator '{step.operator}': {error}") from None
+                    place = f"recipe '{path[-1]}': step {number}" if path else f"step {number}"
+                    raise RecipeError(f"{place}: operator '{step.operator}': {error}") from None
                 if source is not None:
                     library[name] = self._named(source, name, path)
         return replace(recipe, library=MappingProxyType(library))
@@ -368,6 +377,20 @@ class _Inliner:
 def recipe_params(operator: Operator) -> tuple[str, ...]:
     """The parameters of an operator that name a recipe."""
     return tuple(param.name for param in operator.params if param.kind == "recipe")
+
+
+def _same(one: Recipe, other: Recipe, seen: set[tuple[int, int]]) -> bool:
+    """Whether two recipes have the same steps and libraries.
+
+    Args:
+        seen: the pairs looked at before, by identity: where they are not equal, nobody asks again.
+    """
+    if one is other or (id(one), id(other)) in seen:
+        return True
+    seen.add((id(one), id(other)))
+    if one.steps != other.steps or one.library.keys() != other.library.keys():
+        return False
+    return all(_same(source, other.library[key], seen) for key, source in one.library.items())
 
 
 def _flat_library(recipe: Recipe, done: dict[int, dict[str, Recipe] | None]) -> dict[str, Recipe] | None:
