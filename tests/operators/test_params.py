@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from autoselection.errors import RecipeError
 from autoselection.operators import BaseOperator, OperatorRegistry, Outcome, Param, default_registry, validate_params
@@ -149,3 +151,21 @@ def test_two_operators_may_not_share_a_name():
     registry = type(default_registry())([Nothing()])
     with pytest.raises(RecipeError, match="Two operators are called 'nothing'"):
         registry.register(Nothing())
+
+
+def test_small_numbers_without_two_bounds_keep_their_significant_digits():
+    assert check("score_filter", {"signal": "x", "threshold": 1e-7})["threshold"] == 1e-7
+    assert check("score_filter", {"signal": "x", "threshold": -1.23456789e-9})["threshold"] == -1.23457e-9
+    assert check("length_filter", {"min": 1e-12})["min"] == 1e-12
+    weights = {"weights": {"a": 1.4e-6, "b": 3e-7, "c": 1 / 3, "d": 0}, "other": 2e-7}
+    found = check("source_mix", weights)
+    assert found["weights"] == {"a": 1.4e-6, "b": 3e-7, "c": 0.333333, "d": 0} and found["other"] == 2e-7
+    assert check("source_mix", found) == found
+    assert check("score_filter", {"signal": "x", "threshold": 123.4567891})["threshold"] == 123.456789
+
+
+@given(st.floats(-(2.0**53), 2.0**53))
+def test_a_threshold_is_rounded_once(threshold):
+    once = check("score_filter", {"signal": "x", "threshold": threshold})
+    assert check("score_filter", once) == once
+    assert once["threshold"] == pytest.approx(threshold, rel=5e-6, abs=0)

@@ -325,7 +325,7 @@ def needs_of_pool(
 def validate_params(operator: Operator, params: Mapping[str, Any] | None) -> dict[str, Any]:
     """Return the complete, canonical parameters of a step.
 
-    Defaults are filled in, floats rounded to :data:`~autoselection.operators.param.DIGITS` digits, the unset members of a group are ``None`` and
+    Defaults are filled in, floats rounded (:data:`~autoselection.operators.param.DIGITS`), the unset members of a group are ``None`` and
     parameters that do not apply (``Param.when``) are left out, and ``implicit`` ones at their default. A choice may be given
     with the parameter that it brings into play, ``groups: {column: topic}`` for ``groups: column`` and ``column: topic``.
     Idempotent.

@@ -17,7 +17,8 @@ Kind: TypeAlias = Literal["float", "int", "choice", "bool", "recipe", "sources",
 #: What a parameter is to the search, to tables and to sentences, whatever its name; see :class:`Param`.
 Role: TypeAlias = Literal["strength", "end", "scope", "column", "missing"]
 
-#: Decimal digits kept of every float parameter, so that equal recipes have equal hashes.
+#: Decimal digits kept of every float parameter, so that equal recipes have equal hashes; of one without two bounds at least as
+#: many significant ones, so that a small threshold does not become 0.
 DIGITS = 6
 #: Numbers lie between minus this and this.
 LARGEST = 2**53
@@ -173,15 +174,19 @@ class Param:
         if not isinstance(value, Mapping) or not all(isinstance(name, str) for name in value):
             return None
         if self.kind == "blend":
-            exact = {name: _real(weight, None) for name, weight in value.items()}
+            exact = {name: _real(weight) for name, weight in value.items()}
             return None if "" in value else canonical_blend(exact)
-        weights = {name: _real(weight) for name, weight in sorted(value.items())}
+        weights = {name: _significant(_real(weight)) for name, weight in sorted(value.items())}
         if any(weight is None or weight < 0 for weight in weights.values()) or not any(weights.values()):
             return None
         return weights
 
     def _number(self, value: Any) -> float | int | None:
         number = _real(value)
+        if self.kind == "float" and (self.low is None or self.high is None):
+            number = _significant(number)
+        elif number is not None:
+            number = round(number, DIGITS)
         if number is None or (self.low is not None and number < self.low):
             return None
         if self.high is not None and number > self.high:
@@ -196,14 +201,21 @@ def shown(value: Any) -> str:
     return clipped(repr(value) if isinstance(value, (str, int, float)) else reprlib.repr(value))
 
 
-def _real(value: Any, digits: int | None = DIGITS) -> float | None:
-    """A number, rounded to so many digits; None if it is none, or too large."""
+def _real(value: Any) -> float | None:
+    """A number; None if it is none, or too large."""
     if isinstance(value, (bool, np.bool_)) or not isinstance(value, (int, float, np.integer, np.floating)):
         return None
     if isinstance(value, int) and abs(value) > LARGEST:  # floats, which whole numbers become, are exact below
         return None
-    number = float(value) if digits is None else round(float(value), digits)
+    number = float(value)
     return number if abs(number) <= LARGEST else None
+
+
+def _significant(number: float | None) -> float | None:
+    """A number rounded to :data:`DIGITS` decimal digits or, if it is small, to as many significant ones."""
+    if number is None:
+        return None
+    return round(number, DIGITS) if abs(number) >= 0.1 else float(f"{number:.{DIGITS - 1}e}")
 
 
 def ranged(params: tuple[Param, ...], **changes: Mapping[str, Any]) -> tuple[Param, ...]:
