@@ -70,3 +70,18 @@ def test_the_lengths_of_the_pool_are_searched():
     length = {param.name: param for param in operator.space(table)}["length"]
     assert length.choices == ("n_prompt_words", "n_turns") and length.default == "n_prompt_words"
     assert operator.available(table) and not operator.available(SignalTable.from_arrays(n=3))
+
+
+@pytest.mark.parametrize(
+    ("params", "best"),
+    [({"min": 99}, 1), ({"max": 0.5}, 0), ({"min": 3.2, "max": 3.9}, 2), ({"min": 99, "fraction": 0.5}, 1)],
+)
+def test_where_no_length_is_within_the_bounds_the_nearest_row_is_the_best(params, best):
+    table = SignalTable.from_arrays({"n_response_tokens": [1.0, 5.0, 3.0, 5.0, np.nan]})
+    outcome = apply(table, "length_filter", params)
+    assert outcome.rows.tolist() == [] and outcome.best == best
+
+
+def test_without_any_length_no_row_is_the_best():
+    table = SignalTable.from_arrays({"n_response_tokens": [np.nan, np.nan]})
+    assert apply(table, "length_filter", {"min": 1}).best is None

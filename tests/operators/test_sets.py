@@ -33,3 +33,12 @@ def test_decontaminate_by_embedding_is_read_only_if_asked_for():
     table = SignalTable.from_arrays(columns)
     assert apply(table, "decontaminate").rows.tolist() == [0, 1]
     assert apply(table, "decontaminate", {"cosine_threshold": 0.9}).rows.tolist() == [1]
+
+
+def test_where_all_rows_are_contaminated_the_least_so_is_the_best():
+    columns = {"contamination": [np.nan, 1.0, 0.1, 0.5, 0.1], "contamination_cosine": [0.9, 0.2, 0.9, 0.1, 0.8]}
+    table = SignalTable.from_arrays(columns)
+    outcome = apply(table, "decontaminate", {"missing": "drop"})
+    assert outcome.rows.tolist() == [] and outcome.best == 2
+    assert apply(table, "decontaminate", {"missing": "drop", "cosine_threshold": 0.5}).best == 4
+    assert apply(table, "decontaminate", {"missing": "drop"}, [0]).best is None

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from autoselection.operators.base import BaseOperator, Context, Decision, Outcome, Rows
 from autoselection.operators.judgement import Judgement, shown, unscored
@@ -75,17 +76,22 @@ class Decontaminate(BaseOperator):
 
     def __call__(self, rows: Rows, params: Mapping[str, Any], context: Context) -> Outcome:
         shares = context.signals.column(COLUMN)[rows]
+        overlaps = [shares]
         missing = np.isnan(shares)
         dirty = (shares > 0) & (shares >= np.float32(params["threshold"]))
         notes = {"overlap with items": int(np.count_nonzero(dirty))}
         if params["cosine_threshold"] is not None:
             cosines = context.signals.column(COSINE_COLUMN)[rows]
+            overlaps.append(cosines)
             alike = cosines >= np.float32(params["cosine_threshold"])
             notes["similar to items"] = int(np.count_nonzero(alike))
             missing |= np.isnan(cosines)
             dirty |= alike
         dropped = dirty | missing if params["missing"] == "drop" else dirty
-        return Outcome(rows[~dropped], missing=int(np.count_nonzero(missing)), notes=notes)
+        # Where every row is dropped: the one that shares least with an item, before those of which it is not known.
+        keys: list[NDArray[Any]] = [rows, *reversed(overlaps)]  # the last one decides first
+        best = int(rows[np.lexsort(keys)[0]]) if dropped.all() and not missing.all() else None
+        return Outcome(rows[~dropped], missing=int(np.count_nonzero(missing)), notes=notes, best=best)
 
     def judge(self, decision: Decision, asked: Rows) -> Sequence[Judgement | None]:
         limits = {COLUMN: decision.params["threshold"], COSINE_COLUMN: decision.params["cosine_threshold"]}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -278,7 +279,19 @@ class LengthFilter(CutFilter):
             ranked = ranking(signals, params["length"], params["direction"], cut_groups(cut))
             kept = ranked.rows(best_positions(ranked, ranked.positions(kept), lengths, cut))
         chosen = np.concatenate([kept, rows[~known]]) if params["missing"] == "keep" else kept
-        return Outcome(keep_in_order(rows, chosen, signals.n), missing=int(np.count_nonzero(~known)))
+        best = None if len(chosen) else self._nearest(rows[known], own[known], params)
+        return Outcome(keep_in_order(rows, chosen, signals.n), missing=int(np.count_nonzero(~known)), best=best)
+
+    @staticmethod
+    def _nearest(rows: Rows, lengths: NDArray[np.float32], params: Mapping[str, Any]) -> int | None:
+        """The row whose length misses the bounds by least; None if there is no row."""
+        if not len(rows):
+            return None
+        low, high = (
+            math.inf * sign if params[name] is None else params[name] for name, sign in (("min", -1), ("max", 1))
+        )
+        beyond = np.maximum(low - lengths, lengths - high)
+        return int(rows[beyond == beyond.min()].min())
 
     def judge(self, decision: Decision, asked: Rows) -> Sequence[Judgement | None]:
         params, column = decision.params, str(decision.params["length"])
