@@ -123,6 +123,12 @@ def units(text: str) -> list[str]:
     return found
 
 
+def has_unit(text: str) -> bool:
+    """Whether a text has a word, character or symbol at all: not only blanks and characters that show nothing."""
+    table = kinds()
+    return any(table[ord(character)] not in (BLANK, IGNORED) for character in text)
+
+
 @cache
 def kinds() -> NDArray[np.uint8]:
     """The kind of each code point, uint8[0x110000]."""

@@ -159,3 +159,14 @@ def test_a_move_keeps_the_part_while_it_applies():
     assert {params["strategy"] for params in moved} == {"exact", "minhash", "embedding", "sentence"}
     for params in moved:
         assert params.get("part") == ("prompt" if params["strategy"] in ("exact", "minhash") else None)
+
+
+@pytest.mark.parametrize("strategy", ["exact", "minhash"])
+@pytest.mark.parametrize(
+    "texts", [["", "x y z", "\u200b"], ["\u200b", "x y z", ""], ["\ufeff", " ", "\u200b", "\u200b"]]
+)
+def test_a_part_that_shows_nothing_is_an_empty_one(strategy, texts):
+    table = SignalTable.from_arrays(parts={"response": texts, "prompt": texts})
+    outcome = apply(table, "semantic_dedup", {"strategy": strategy, "part": "response"})
+    assert outcome.rows.tolist() == list(range(len(texts)))
+    assert outcome.missing == sum(text != "x y z" for text in texts)

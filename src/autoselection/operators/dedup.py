@@ -74,8 +74,8 @@ class SemanticDedup(BaseOperator):
 
     ``part`` says which text ``exact`` and ``minhash`` compare: the whole row, the ``prompt`` (the user's turns; a system
     message, which whole sources share, is left out) or the ``response`` (the assistant's turns). A row in which that part
-    is empty is similar to none and is kept, counted as missing. A part's pairs are found from the pool's texts when a
-    recipe first asks for them, with a recall of 0.95 at 0.5, and stored; no signal is needed.
+    is empty, or shows nothing, is similar to none and is kept, counted as missing. A part's pairs are found from the pool's
+    texts when a recipe first asks for them, with a recall of 0.95 at 0.5, and stored; no signal is needed.
     """
 
     name = "semantic_dedup"

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from autoselection.errors import SignalError
+from autoselection.segmentation import has_unit
 from autoselection.signals.arrays import MinHashParams
 from autoselection.signals.derived.contract import Arrays, DerivedSignal
 from autoselection.signals.derived.text_groups import row_blocks
@@ -54,6 +55,7 @@ class PartPairs(_FoundPairs):
     """The near duplicates by one part of the rows; rows in which it is empty (``absent``) are similar to none."""
 
     name = "part pairs"
+    version = 2
 
     def __init__(self, part: str, ngram_size: int) -> None:
         super().__init__(MinHashParams(ngram_size), part=part)
@@ -98,7 +100,7 @@ class NgramPairs(_FoundPairs):
 
 
 def signatures_of(rows: int, texts: Texts, made: MinHashParams) -> tuple[NDArray[np.uint32], NDArray[np.bool_]]:
-    """MinHash signatures of all rows, uint32[rows, num_perm], and which texts are blank, bool[rows].
+    """MinHash signatures of all rows, uint32[rows, num_perm], and which texts are blank or show nothing, bool[rows].
 
     Args:
         texts: maps row numbers to texts, so few at once that they fit into memory.
@@ -108,7 +110,7 @@ def signatures_of(rows: int, texts: Texts, made: MinHashParams) -> tuple[NDArray
     for block in row_blocks(rows):
         found = texts(block)
         signatures[block] = minhash_signatures(found, made)
-        blank[block] = [not text.strip() for text in found]
+        blank[block] = [not has_unit(text) for text in found]
     return signatures, blank
 
 

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 import numpy as np
 
+from autoselection.segmentation import has_unit
 from autoselection.signals.derived.contract import Arrays, DerivedSignal
 from autoselection.signals.families.text_hash import TextHash, text_hashes
 from autoselection.signals.pairs import IntArray
@@ -34,7 +35,7 @@ class PartGroups(DerivedSignal):
     """
 
     name = "part groups"
-    version = 2
+    version = 3
 
     def __init__(self, part: str) -> None:
         super().__init__(part=part, text_hash=TextHash.version)
@@ -47,7 +48,7 @@ class PartGroups(DerivedSignal):
         for block in row_blocks(table.n):
             texts = fetch(block)
             hashes[block] = text_hashes(texts)
-            absent[block] = [not text.strip() for text in texts]
+            absent[block] = [not has_unit(text) for text in texts]
         group = np.empty(table.n, np.int32)
         group[~absent] = np.unique(hashes[~absent], return_inverse=True)[1].reshape(-1)
         group[absent] = int(group[~absent].max(initial=-1)) + 1 + np.arange(np.count_nonzero(absent))
