@@ -150,3 +150,22 @@ def test_a_source_without_scores_gets_the_mean_over_all_rows_that_have_one():
     found = counts(table, mixed.rows)
     assert [found[name] for name in "abc"] == pytest.approx(400 * shares, abs=1)
     assert mixed.missing == 600
+
+
+def test_varentropy_mix_of_infinite_scores():
+    table = SignalTable.from_arrays({"varentropy": [np.inf, 1, 2, np.nan]}, source=list("aabb"))
+    assert apply(table, "varentropy_mix").rows.tolist() == [0, 1]
+
+
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize("lead", [7.0, 7.1, 7.2, 7.3, 7.4, 7.5])
+def test_a_share_next_to_nothing_limits_no_mix(lead):
+    table = SignalTable.from_arrays({"varentropy": [0.0, 0.0, lead, lead]}, source=list("aabb"))
+    assert apply(table, "varentropy_mix", {"temperature": 0.01}).rows.tolist() == [2, 3]
+
+
+def test_the_largest_mix_of_very_many_rows_is_the_largest():
+    """Where the quotient of two whole numbers lies further below a whole one than rounding does for small pools."""
+    table = SignalTable.from_arrays({}, source=["a"] * 178_673 + ["b"] * 113_701)
+    outcome = apply(table, "source_mix", {"weights": {"a": 847, "b": 539}, "max_repeats": 100})
+    assert outcome.notes["from a"] == 17_867_300 and outcome.notes["refilled"] == 0

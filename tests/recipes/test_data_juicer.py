@@ -15,7 +15,7 @@ from typer.testing import CliRunner
 
 from autoselection.cli import app
 from autoselection.errors import ConfigError, RecipeError
-from autoselection.recipes import Recipe, Step, materialize
+from autoselection.recipes import Recipe, Step, lineage_remarks, materialize
 from autoselection.recipes.data_juicer import configured_filters, from_data_juicer, to_data_juicer
 from autoselection.signals import SignalTable
 from autoselection.signals.families.data_juicer import DataJuicerOptions
@@ -71,6 +71,19 @@ def test_ranges_fields_and_exact_duplicates_select_what_data_juicer_keeps() -> N
         seen.add(int(signals.text_hash[row]))  # type: ignore[index]
     assert len(materialize(found.recipe, signals).rows) == expected > 20
     assert set(materialize(found.recipe, signals).rows.tolist()) <= set(np.flatnonzero(kept).tolist())
+
+
+def test_a_packed_cut_that_keeps_nothing_is_told_as_one_that_is_not_packed() -> None:
+    process = [
+        {"text_length_filter": {"min_len": 1000, "max_len": 2000}},
+        {"words_num_filter": {"min_num": 10, "max_num": 200, "text_key": "response"}},
+        {"alphanumeric_filter": {"min_ratio": 0.1, "max_ratio": 0.9, "tokenization": False}},
+    ]
+    for entries, packed in ((process[:2], False), ([*process, {"document_deduplicator": None}], True)):
+        found = from_data_juicer({"process": entries})
+        assert bool(found.recipe.library) is packed
+        told = " ".join(lineage_remarks(materialize(found.recipe, table()).lineage))
+        assert "would have left no row at all" in told and "(score_filter)" in told
 
 
 def test_what_it_reads_is_said_as_a_configuration() -> None:

@@ -208,3 +208,26 @@ def test_golden_rows():
     )
     assert result.rows.tolist() == [13, 66, 46, 43, 19, 75]
     assert (result.subset_hash, result.ordered_hash) == ("294add86c984c108", "ef4a4108dd5178d7")
+
+
+NOTHING = recipe(("ifd_filter", {"threshold": 9.0}), ("ngram_entropy", {}))
+
+
+def test_a_named_recipe_that_selects_nothing_has_no_rows():
+    """The one row that it keeps on its own is no row that it asks for."""
+    book, few = RecipeBook({"none": NOTHING, "other": BOOK["other"]}), ("mona_filter", {"top_k": 3})
+    own = materialize(NOTHING, TABLE).rows
+    given = materialize(recipe(few), TABLE).rows.tolist()
+    for operator in ("union", "subtract"):
+        found = materialize(recipe(few, (operator, {"source_recipe": "none"})), TABLE, book=book)
+        assert found.rows.tolist() == given and found.lineage[1].notes["other rows"] == 0
+        whole = materialize(recipe((operator, {"source_recipe": "none"})), TABLE, book=book)
+        assert len(own) == 1 and whole.rows.tolist() == list(range(TABLE.n))
+    shared = materialize(recipe(("intersect", {"source_recipe": "none"})), TABLE, book=book)
+    assert "would leave nothing; kept the best row" in shared.lineage[0].notes
+    more = recipe(
+        *((step.operator, dict(step.params)) for step in NOTHING.steps), ("union", {"source_recipe": "other"})
+    )
+    book = RecipeBook({"more": more, "other": BOOK["other"]})
+    found = materialize(recipe(few, ("union", {"source_recipe": "more"})), TABLE, book=book)
+    assert found.lineage[1].notes["other rows"] == len(materialize(more, TABLE, book=book).rows) > 1

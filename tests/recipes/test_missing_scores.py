@@ -12,7 +12,16 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from autoselection.pool import Pool, ingest
-from autoselection.recipes import PrefixCache, Recipe, RecipeBook, Step, lineage_remarks, materialize, shortfalls
+from autoselection.recipes import (
+    PrefixCache,
+    Recipe,
+    RecipeBook,
+    Step,
+    StepLineage,
+    lineage_remarks,
+    materialize,
+    shortfalls,
+)
 from autoselection.signals import SignalsConfig, cut_rows, load_table, missing_scores, score_pool
 from autoselection.signals.table import SignalTable
 from autoselection.signals.unscored import REASONS, UNKNOWN, reasons
@@ -227,3 +236,86 @@ def test_rows_of_which_a_model_read_the_beginning_are_told_of(tmp_path: Path):
     result = CliRunner().invoke(app, ["score", str(tmp_path / "3"), *options])
     assert result.exit_code == 0, result.output
     assert f"3 of 20 rows (15%) are longer than {limit}" in " ".join(result.stderr.split())
+
+
+NOTHING = Recipe((Step("ifd_filter", {"threshold": 1e9}),))
+SKEWED = Recipe((Step("source_mix", {"weights": {"a": 9, "b": 1}, "total_samples": 15}),))
+
+
+@pytest.mark.parametrize("operator", ["union", "subtract", "intersect"])
+@pytest.mark.parametrize(
+    ("inner", "told"),
+    [
+        (NOTHING, "would have left no row at all; a recipe left with nothing has no rows for the step that names it"),
+        (SKEWED, "of its 15 rows (67%) are from groups that had rows left"),
+    ],
+)
+def test_what_befell_the_recipe_of_a_set_operation_is_told(operator: str, inner: Recipe, told: str):
+    made = replace(table(20), source=np.repeat(np.int32([0, 1]), [3, 17]), source_names=("a", "b"))
+    middle = Recipe((Step("truncate_samples", {"fraction": 0.5}), Step(operator, {"source_recipe": "inner"})))
+    outer = Recipe((Step("truncate_samples", {"fraction": 0.5}), Step("union", {"source_recipe": "middle"})))
+    lineage = materialize(outer, made, book=RecipeBook({"middle": middle, "inner": inner})).lineage
+    said = [each for each in lineage_remarks(lineage) if f"({inner.steps[0].operator})" in each]
+    assert len(said) == 1 and told in said[0]
+    assert said[0].startswith(f"In the recipe of step 2 (union), a step ({inner.steps[0].operator})")
+    assert set(said) <= set(lineage_remarks([json.loads(json.dumps(step.to_dict())) for step in lineage]))
+
+
+def test_recipes_that_name_each_other_many_times_over_are_told_of_once():
+    """Two recipes a level, each naming both of the level below."""
+    below = [Recipe((Step("ifd_filter", {"fraction": fraction}),)) for fraction in (0.5, 0.6)]
+    for level in range(18):
+        names = (f"{level}-a", f"{level}-b")
+        steps = tuple(Step("union", {"source_recipe": name}) for name in names)
+        below = [
+            Recipe(
+                (Step("truncate_samples", {"fraction": 0.5 + i / 10}), *steps),
+                None,
+                dict(zip(names, below, strict=True)),
+            )
+            for i in (0, 1)
+        ]
+    lineage = materialize(below[0], table(12)).lineage
+    said = lineage_remarks(lineage)
+    assert len(said) == 4 and len(json.dumps([step.to_dict() for step in lineage])) < 10_000
+    assert lineage[1].inner and all(not step.inner for step in lineage[1].inner)
+
+
+def test_the_nested_lineage_of_an_old_journal_is_read():
+    leaf = {
+        "operator": "ifd_filter",
+        "params": {},
+        "rows_in": 10,
+        "rows_out": 1,
+        "dropped": 9,
+        "missing": 9,
+        "notes": {},
+    }
+    union = {**leaf, "operator": "union", "missing": 0}
+    old = {**union, "inner": [{**union, "inner": [leaf]}]}
+    (said,) = lineage_remarks([old])
+    assert said.startswith("In the recipe of step 1 (union), a step (ifd_filter): 9 of the 10 rows given")
+    assert lineage_remarks([StepLineage.from_dict(old)]) == [said]
+
+
+@pytest.mark.parametrize(
+    ("params", "told"),
+    [
+        ({"temperature": 100, "total_samples": 80}, "29 of its 80 rows (36%) are from groups that had rows left"),
+        ({"weights": {"a": 1, "b": 0}, "total_samples": 100}, "it has 10 of the 100 rows asked for"),
+        ({"weights": {"a": 1, "b": 0}, "total_samples": 11}, ""),  # less than a tenth
+        ({"temperature": 1, "total_samples": 80}, ""),
+    ],
+)
+def test_a_mix_whose_shares_or_size_are_not_to_be_had_says_so(params: dict, told: str):
+    made = SignalTable.from_arrays({"ifd": np.arange(110.0)}, source=["a"] * 10 + ["b"] * 100)
+    said = lineage_remarks(materialize(Recipe((Step("source_mix", params),)), made).lineage)
+    assert len(said) == bool(told) and (not said or told in said[0])
+
+
+def test_a_mix_with_a_share_of_a_source_that_is_gone_says_so():
+    made = SignalTable.from_arrays({"ifd": np.arange(110.0)}, source=["a"] * 10 + ["b"] * 100)
+    gone = Step("source_filter", {"sources": ["a"]})
+    even = Step("source_mix", {"weights": {"a": 1, "b": 1}, "total_samples": 40})
+    (said,) = lineage_remarks(materialize(Recipe((gone, even)), made).lineage)
+    assert "20 of its 40 rows (50%) are from groups that had rows left" in said

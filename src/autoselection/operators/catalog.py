@@ -15,7 +15,8 @@ _HEAD = """# Operators
 
 A recipe is a list of steps, each an operator with parameters. A step gets the rows of the pool that the steps before it
 left, in their order, and returns some of them in the order stated here; only `union` adds rows, and never a second copy.
-A step that would leave nothing keeps the single best row. Ties are broken by row index.
+A step that would leave nothing keeps the single best row; a recipe that a set operation names and of which nothing is left
+has no rows for it. Ties are broken by row index.
 
 - Exactly one parameter of a group (fraction, top_k, threshold) decides; giving two is an error.
 - `fraction` counts rows that have a score, and is rounded up.

@@ -30,6 +30,10 @@ from autoselection.wording import suggestion
 
 LOSS_DROP = "loss_drop"
 """Column of what a row's loss falls by between two checkpoints."""
+REFILLED = "refilled"
+"""Note of a mix: how many rows come from groups that had rows left, beyond their shares."""
+SHORT = "short of the size by"
+"""Note of a mix whose groups have too few rows for its size: how many it lacks."""
 SEARCHED_REPEATS = 4
 """Most times that a row counts in a mix that a search makes."""
 
@@ -199,6 +203,7 @@ def _mix(
     codes, names = group_codes(context.signals, groups)
     rows_of = _counts(rows, context.signals, groups)
     capacity = rows_of * repeats
+    asked = weights / max(weights.sum(), 1e-300)
     weights = np.where(capacity > 0, weights, 0.0)
     notes: dict[str, Note] = {}
     if not weights.any():
@@ -207,12 +212,16 @@ def _mix(
     served = shares > 0
     total = target_size(params, len(rows), repeats)
     if total is None:
-        total = max(1, int(np.floor((capacity[served] / shares[served]).min() + 1e-9)))
+        with np.errstate(over="ignore"):  # a share of next to nothing limits no size
+            largest = float((capacity[served] / shares[served]).min())
+        total = max(
+            1, int(largest + max(1e-9, 1e-14 * largest))
+        )  # the quotient of whole numbers may lie just below one
     quotas = allocate(total, weights, capacity)
-    ideal = np.ceil(total * shares)
-    notes["refilled"] = int(np.maximum(quotas - ideal, 0).sum())
+    ideal = np.ceil(total * asked)  # of all groups: those without any row cannot serve theirs either
+    notes[REFILLED] = int(np.maximum(quotas - ideal, 0).sum())
     if quotas.sum() < total:
-        notes["short of the size by"] = int(total - quotas.sum())
+        notes[SHORT] = int(total - quotas.sum())
     for name, quota in zip(names, quotas.tolist(), strict=True):
         notes[f"from {name}"] = quota
     whole = quotas // np.maximum(rows_of, 1)
@@ -443,6 +452,7 @@ class VarentropyMix(BaseOperator):
     def __call__(self, rows: Rows, params: Mapping[str, Any], context: Context) -> Outcome:
         signals = context.signals
         scores = signals.column("varentropy")[rows].astype(np.float64)
+        scores = np.clip(scores, -1e30, 1e30)  # so that sources with infinite ones have a mean
         scored = ~np.isnan(scores)
         missing = int(np.count_nonzero(~scored))
         if not scored.any():

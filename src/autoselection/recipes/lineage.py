@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field, fields
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field, fields, replace
 from typing import Any
 
 from autoselection.operators.base import Note
+from autoselection.operators.sampling import REFILLED, SHORT
 
 #: The note of a step that dropped every row: it keeps the best one, whose number the note holds.
 LEFT_NOTHING = "would leave nothing; kept the best row"
@@ -27,7 +28,8 @@ class StepLineage:
         missing: rows that lacked the score it needs.
         notes: further counts.
         reasons: if some lacked it, the rows of the whole pool that lack it, by reason in words.
-        inner: of the recipe that a set operation names, the steps that were given rows without a score.
+        inner: of the recipe that a set operation names, and of those that this one names, the steps of which something may have to
+            be said (:func:`told_of`), none of them with steps of its own.
     """
 
     operator: str
@@ -60,3 +62,23 @@ class StepLineage:
         known = {item.name: document[item.name] for item in fields(cls) if item.name in document}
         inner = tuple(cls.from_dict(step) for step in document.get("inner", ()))
         return cls(**{**known, "inner": inner})
+
+
+def told_of(lineage: Iterable[StepLineage]) -> Iterator[StepLineage]:
+    """What the step that names a recipe keeps of its steps, each alone: those given rows without a score, those that left nothing
+    and mixes that took rows of other groups than asked; behind each what it keeps itself of the recipe that it names.
+    """
+    for step in lineage:
+        own = step.missing or LEFT_NOTHING in step.notes or step.notes.get(REFILLED) or step.notes.get(SHORT)
+        if own:
+            yield replace(step, inner=())
+        yield from step.inner
+
+
+def selects_nothing(lineage: Iterable[StepLineage]) -> bool:
+    """Whether the one row that a recipe selects stands for none: a step left nothing, and none after it added a row."""
+    nothing = False
+    for step in lineage:
+        added = step.rows_out - (step.rows_in - step.dropped)
+        nothing = LEFT_NOTHING in step.notes or (nothing and not added)
+    return nothing

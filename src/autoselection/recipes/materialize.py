@@ -18,7 +18,7 @@ from autoselection.operators import Context, Operator, OperatorRegistry, Outcome
 from autoselection.operators.base import needs_of_pool
 from autoselection.pool import Pool, Row, Subset
 from autoselection.recipes.copies import copied
-from autoselection.recipes.lineage import LEFT_NOTHING, WITH_COPIES, StepLineage
+from autoselection.recipes.lineage import LEFT_NOTHING, WITH_COPIES, StepLineage, selects_nothing, told_of
 from autoselection.recipes.lineage_warnings import lineage_remarks
 from autoselection.recipes.recipe import Recipe, RecipeBook, Step, digest_steps, recipe_params
 from autoselection.signals.table import SignalTable
@@ -197,8 +197,8 @@ def materialize(
 ) -> Materialization:
     """Apply a recipe to a pool. The same recipe, signals and seed give the same ordered rows.
 
-    A step that would leave nothing keeps the best row instead (the best-scored one for a score filter, else the first
-    row it was given) and notes it.
+    A step that would leave nothing keeps the best row instead (the one that came nearest to passing, for a step that cuts by
+    values, else the first row it was given) and notes it. A recipe that a set operation names and that is left with nothing has no rows for it.
 
     Args:
         recipe: unions may name recipes of its own library, or of ``book`` by id or hash.
@@ -382,7 +382,11 @@ def _run(
 
     def resolve(key: str) -> Rows:
         found, steps, _ = _run(recipe.library[key], signals, seed, registry, cache)
-        inner.extend(step for step in steps if step.missing or step.inner)
+        for step in told_of(steps):
+            if step not in inner:  # recipes that name each other many times over are told of once
+                inner.append(step)
+        if selects_nothing(steps):  # the row kept instead of none is no row that this recipe asks for
+            found = replace(found, rows=found.rows[:0], copies=None)
         brought[key] = found
         return found.rows
 

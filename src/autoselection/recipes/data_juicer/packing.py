@@ -13,7 +13,8 @@ def packed(steps: Sequence[Step], name: str | None = None) -> Recipe:
     """A recipe of any number of steps: where they are more than a recipe has, cuts by thresholds go into recipes of their own.
 
     A cut by a threshold keeps the same rows wherever it stands, so that those of an inner recipe, run on the whole pool, can
-    be brought in by ``intersect``.
+    be brought in by ``intersect``; where they keep none, the recipe says so as it does of a cut of its own, and the one row
+    that it then keeps may be another.
 
     Raises:
         RecipeError: too many other steps are left.
