@@ -189,3 +189,33 @@ def test_a_lock_is_plain_yaml(lock: Lock, tmp_path: Path):
     document = yaml.safe_load((tmp_path / "recipe.lock.yaml").read_text())
     assert document["seed"] == 3 and document["pool"]["rows"] == 60 and len(document["recipe"]["steps"]) == 4
     assert Recipe.from_dict(document["recipe"]).hash == RECIPE.hash
+
+
+def test_a_lock_has_the_seed_of_the_result(pool: Pool):
+    table = load_table(pool)
+    result = materialize(RECIPE, table, seed=3)
+    lock = Lock.of(result, table)
+    assert lock.seed == 3 and lock.select(table).rows.tolist() == result.rows.tolist()
+    with pytest.raises(RecipeError, match="selected with the seed 3, not 0"):
+        Lock.of(result, table, seed=0)
+
+
+def test_a_recipe_that_was_changed_in_the_lock_is_named(pool: Pool, lock: Lock):
+    recipe = {
+        **lock.recipe,
+        "steps": [*lock.recipe["steps"][:-1], {"operator": "truncate_samples", "params": {"total_samples": 5}}],
+    }
+    said = refusal(lock.model_copy(update={"recipe": recipe}), load_table(pool))
+    assert "the lock's own recipe has the hash" in said and "changed after the lock was written" in said
+    assert "no input differs" not in said
+
+
+def test_the_operators_of_recipes_that_name_each_other_many_times_over_are_locked(pool: Pool):
+    below = [Recipe((Step("ngram_entropy", {"fraction": fraction}),)) for fraction in (0.5, 0.6)]
+    for level in range(30):
+        names = (f"{level}-a", f"{level}-b")
+        steps = tuple(Step("union", {"source_recipe": name}) for name in names)
+        more = [Step("truncate_samples", {"fraction": fraction}) for fraction in (0.5, 0.6)]
+        below = [Recipe((first, *steps), None, dict(zip(names, below, strict=True))) for first in more]
+    table = load_table(pool)
+    assert set(Lock.of(materialize(below[0], table), table).operators) == {"ngram_entropy", "truncate_samples", "union"}

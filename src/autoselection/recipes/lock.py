@@ -36,7 +36,7 @@ from autoselection.errors import ConfigError, RecipeError
 from autoselection.operators import OperatorRegistry, default_registry
 from autoselection.recipes.materialize import Materialization, PrefixCache, materialize
 from autoselection.recipes.recipe import Recipe
-from autoselection.recipes.required_signals import read_signals
+from autoselection.recipes.required_signals import every_step, read_signals
 from autoselection.schema import StrictModel
 from autoselection.signals import SignalStore, SignalTable
 from autoselection.validation import validate
@@ -96,7 +96,7 @@ class Lock(StrictModel):
         result: Materialization,
         signals: SignalTable,
         *,
-        seed: int = 0,
+        seed: int | None = None,
         cosine: float | None = None,
         registry: OperatorRegistry | None = None,
     ) -> Lock:
@@ -104,18 +104,24 @@ class Lock(StrictModel):
 
         Args:
             result: as :func:`~autoselection.recipes.materialize` gave it.
-            signals, seed, registry: what it was materialized with.
+            signals, registry: what it was materialized with.
+            seed: the same, which need not be said: the result knows it.
             cosine: of a study that excludes rows also by their cosine with items.
 
         Raises:
-            RecipeError: the signals were made from arrays, so that nothing can be found again.
+            RecipeError: the signals were made from arrays, so that nothing can be found again; or the seed is not the result's.
         """
+        if seed is not None and seed != result.seed:
+            raise RecipeError(
+                f"The rows were selected with the seed {result.seed}, not {seed}: leave 'seed' out, or materialize with that one."
+            )
         pool = signals.pool
         if pool is None:
             raise RecipeError(
                 "Only what was selected from a pool can be locked: load the signals with load_table(pool)."
             )
         recipe, registry = result.recipe, registry or default_registry()
+        names = {operator.name for operator, _ in every_step(recipe, registry)}
         needed = [*read_signals(recipe, signals, registry)]
         excluded = None
         if signals.excluded is not None:
@@ -124,12 +130,12 @@ class Lock(StrictModel):
         return cls(
             recipe=recipe.to_dict(),
             recipe_hash=recipe.digest(registry),
-            seed=seed,
+            seed=result.seed,
             pool=LockedPool(fingerprint=pool.fingerprint, rows=len(pool)),
             signals=_locked(SignalStore.of(pool), signals.keys, needed),
             excluded=excluded,
             packages={"autoselection": __version__, **{name: version(name) for name in _PACKAGES}},
-            operators={name: package_of(registry.get(name)) for name in sorted(_operators(recipe))},
+            operators={name: package_of(registry.get(name)) for name in sorted(names)},
             rows=len(result.rows),
             subset_hash=result.subset_hash,
             ordered_hash=result.ordered_hash,
@@ -199,12 +205,13 @@ class Lock(StrictModel):
         registry = registry or default_registry()
         if problems := [*self._inputs(signals, recipe, seed, registry)]:
             raise RecipeError(f"{_CANNOT}: {'; '.join(problems)}.")
-        result = materialize(self.selected_by(registry), signals, seed=self.seed, registry=registry, cache=cache)
+        own = self.selected_by(registry)
+        result = materialize(own, signals, seed=self.seed, registry=registry, cache=cache)
         if result.ordered_hash == self.ordered_hash:
             return result
         what = "the order of the rows" if result.subset_hash == self.subset_hash else "the rows selected"
         hashes = f"subset hash {result.subset_hash}, locked {self.subset_hash}"
-        causes = [*self.versions(registry), *self._values(signals)]
+        causes = [*self._changed(own, registry), *self.versions(registry), *self._values(signals)]
         why = (
             "; ".join(causes) or "no input differs, so the arithmetic of this machine or an operator's randomness does"
         )
@@ -249,6 +256,12 @@ class Lock(StrictModel):
         if excluded != locked_rows:
             yield f"{excluded:,} rows are excluded as contaminated, locked {locked_rows:,}"
 
+    def _changed(self, recipe: Recipe, registry: OperatorRegistry) -> Iterator[str]:
+        """That the recipe in the lock is not the one whose hash it holds, if so."""
+        digest = recipe.digest(registry)
+        if digest != self.recipe_hash:
+            yield f"the lock's own recipe has the hash {digest}, locked {self.recipe_hash}: it was changed after the lock was written"
+
     def _values(self, signals: SignalTable) -> Iterator[str]:
         """Signals of the same key whose values are others, as of another device."""
         if signals.pool is None:
@@ -274,10 +287,6 @@ def _content(store: SignalStore, name: str, key: str) -> str:
     facts = store.open(name, key).meta["files"]
     text = "\n".join(f"{file} {fact['blake2b']}" for file, fact in sorted(facts.items()))
     return hashlib.blake2b(text.encode(), digest_size=8).hexdigest()
-
-
-def _operators(recipe: Recipe) -> set[str]:
-    return {step.operator for step in recipe.steps}.union(*map(_operators, recipe.library.values()))
 
 
 def package_of(operator: object) -> str:

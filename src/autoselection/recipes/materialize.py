@@ -40,6 +40,7 @@ class Materialization:
         subset_hash: 16 hex digits of the set of rows, and of how often each counts.
         lineage: what each step did.
         pool: the pool, if the signals were loaded from one.
+        seed: what its random steps drew with.
 
     It is a sequence as its ``subset`` is: of rows, by id, place and slice.
     """
@@ -49,6 +50,7 @@ class Materialization:
     subset_hash: str
     lineage: tuple[StepLineage, ...]
     pool: Pool | None = None
+    seed: int = 0
 
     @cached_property
     def ordered_hash(self) -> str:
@@ -236,6 +238,7 @@ def materialize(
         subset_hash=_row_hash(np.flatnonzero(members) if found.copies is None else np.sort(rows)),
         lineage=lineage,
         pool=signals.pool,
+        seed=int(seed),
     )
 
 
