@@ -8,7 +8,7 @@ from autoselection.language.chat.form import TemplateInput
 from autoselection.language.chat.kinds import ANSWER, CALL, LEFT_OUT, NOT_TRAINED, REASONING
 from autoselection.language.chat.options import CHAT_TEMPLATES, DATE, ChatOptions, ControlText
 from autoselection.language.chat.template import ChatTemplate, TemplateBroken, check_template
-from autoselection.language.chat.tokens import control_pattern
+from autoselection.language.chat.tokens import control_pattern, control_tokens
 from autoselection.language.chat.writing import Turns
 
 __all__ = [
@@ -32,4 +32,5 @@ __all__ = [
     "Turns",
     "check_template",
     "control_pattern",
+    "control_tokens",
 ]

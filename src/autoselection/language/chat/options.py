@@ -87,13 +87,25 @@ class ChatOptions:
         """
         given = self.text(folder)
         texts = own_templates(folder) if given is None else {"": given}
-        return _digest([sorted(texts.items()), *self.besides()])
+        return _digest([sorted(texts.items()), *self.besides(), *_later_rules("".join(texts.values()))])
 
     def besides(self) -> list[str]:
         """What differs from the usual besides the template."""
         usual = ChatOptions()
         names = [name for name in ("date", "control_text") if getattr(self, name) != getattr(usual, name)]
         return [f"{name}: {getattr(self, name)}" for name in names]
+
+
+#: What templates write whose conversations earlier versions encoded otherwise, and what has changed since.
+_LATER_RULES = {
+    "<|START_OF_TURN_TOKEN|>": "the header behind an answer is none of its tokens",  # Command A and R7B
+    "<|channel|>": "answers behind calls begin with their channel",  # gpt-oss
+    "｜>": "marks of roles in row text are text",  # DeepSeek
+}
+
+
+def _later_rules(text: str) -> list[str]:
+    return [rule for mark, rule in _LATER_RULES.items() if mark in text]
 
 
 def _digest(value: Any) -> str:

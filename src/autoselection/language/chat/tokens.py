@@ -19,14 +19,29 @@ Span = tuple[int, int]
 _STAND_INS = ("\ue0f4", "\ue0f5", "\U000fe0f4", "\U000fe0f5")
 
 
-def control_pattern(tokenizer: PreTrainedTokenizerBase) -> re.Pattern[str] | None:
-    """Return a pattern that finds the tokenizer's control tokens inside plain text, or None if it has none.
+#: How tokens are spelled that stand for roles and turns.
+_ROLE = re.compile(r"<\|[^<>|\s]+\|>|<｜[^<>｜\s]+｜>")
 
-    Control tokens are those the tokenizer marks as special. Added words that are not (such as ``<think>``) are
-    ordinary text that happens to be one token.
+
+def control_tokens(tokenizer: PreTrainedTokenizerBase) -> dict[int, str]:
+    """The tokenizer's control tokens by id: those it marks as special, whether they have a name (``eos_token``) or not.
+
+    Of other added tokens, those spelled ``<｜…｜>`` or ``<|…|>`` that stand in its chat template: DeepSeek-R1's distillations
+    do not mark their ``<｜User｜>`` as special. All others (such as ``<think>``) are ordinary text that happens to be one token.
     """
-    tokens = {str(token) for token in tokenizer.all_special_tokens}
-    tokens |= {str(token) for token in tokenizer.added_tokens_decoder.values() if token.special}
+    templates = tokenizer.chat_template or ""
+    written = "".join(templates.values()) if isinstance(templates, dict) else str(templates)
+    found = dict(zip(tokenizer.all_special_ids, map(str, tokenizer.all_special_tokens), strict=True))
+    for number, token in tokenizer.added_tokens_decoder.items():
+        text = str(token)
+        if token.special or (_ROLE.fullmatch(text) and text in written):
+            found[number] = text
+    return found
+
+
+def control_pattern(tokenizer: PreTrainedTokenizerBase) -> re.Pattern[str] | None:
+    """Return a pattern that finds the tokenizer's control tokens inside plain text, or None if it has none."""
+    tokens = set(control_tokens(tokenizer).values())
     words = sorted((token for token in tokens if token.strip()), key=len, reverse=True)
     return re.compile("|".join(map(re.escape, words))) if words else None
 
@@ -82,9 +97,13 @@ class TextTokenizer:
 
     @cached_property
     def _special(self) -> dict[int, str]:
+        return control_tokens(self.tokenizer)
+
+    @cached_property
+    def _unmarked(self) -> list[str]:
+        """Control tokens that the tokenizer does not mark as special."""
         decoder = self.tokenizer.added_tokens_decoder
-        own = dict(zip(self.tokenizer.all_special_ids, self.tokenizer.all_special_tokens, strict=True))
-        return own | {number: str(token) for number, token in decoder.items() if token.special}
+        return [text for number, text in self._special.items() if number in decoder and not decoder[number].special]
 
     @cached_property
     def _copies(self) -> tuple[Any, Any]:
@@ -97,6 +116,8 @@ class TextTokenizer:
             copy.no_truncation()
             copy.no_padding()
             copy.add_tokens([AddedToken(mark, normalized=False, special=False) for mark in _STAND_INS])
+            # Tokens of these names become special: only such can be taken for text.
+            copy.add_special_tokens([AddedToken(text, normalized=False) for text in self._unmarked])
             copy.encode_special_tokens = text_only
             copies.append(copy)
         return copies[0], copies[1]
