@@ -28,7 +28,7 @@ from autoselection.evaluation.engines.vllm import (
     likelihood_of,
     sampling_arguments,
 )
-from autoselection.evaluation.generation import Generation
+from autoselection.evaluation.generation import AnswerTexts, Generation
 from autoselection.evaluation.harness import load_benchmarks, score
 from autoselection.language.models import load_model
 
@@ -425,7 +425,9 @@ class StandIn:
             text = self.tokenizer.decode(made[0, len(ids) :], skip_special_tokens=True)
             text, stopped = until(text, settings["stop"] or [])
             ended = stopped or set(settings["stop_token_ids"]) & set(made[0, len(ids) :].tolist())
-            answer = SimpleNamespace(text=text, finish_reason="stop" if ended else "length")
+            answer = SimpleNamespace(
+                text=text, token_ids=made[0, len(ids) :].tolist(), finish_reason="stop" if ended else "length"
+            )
             outputs.append(SimpleNamespace(prompt_logprobs=None, outputs=[answer]))
         return outputs
 
@@ -437,7 +439,7 @@ def test_vllms_answers_become_the_same_scores(make_job, tiny_model_dir, tiny_tok
         tokenizer_key=("vllm test",),
     )  # fmt: skip
     engine = StandIn(load_model(tiny_model_dir, "cpu", "float32"), tiny_tokenizer)
-    scored = VllmLM(engine, dict, adapter="subset-1", context_length=512, seed=3)
+    scored = VllmLM(engine, dict, AnswerTexts(tiny_tokenizer), adapter="subset-1", context_length=512, seed=3)
     found = score(scored, benchmarks)
     for name in ("sums", "choices"):
         assert found[name].items["nll"] == pytest.approx(ours.items[name]["nll"], abs=1e-4)

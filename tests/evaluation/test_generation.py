@@ -18,7 +18,7 @@ from autoselection.evaluation.engines import lm_eval_model
 from autoselection.evaluation.engines.contract import Continuation, Question
 from autoselection.evaluation.engines.lm_eval_model import ConversationLM
 from autoselection.evaluation.engines.vllm import VllmLM
-from autoselection.evaluation.generation import Generation, Limited, limited_remark
+from autoselection.evaluation.generation import AnswerTexts, Generation, Limited, limited_remark
 from autoselection.evaluation.harness import check_items, load_benchmarks, score
 from autoselection.language.chat import ConversationEncoder
 from autoselection.language.models import load_model, load_tokenizer
@@ -82,7 +82,9 @@ def scored_by_vllm(task: TaskConfig, model_dir: Path, tokenizer: Any) -> tuple[A
         tokenizer_key=("generation test",),
     )  # fmt: skip
     engine = StandIn(load_model(model_dir, "cpu", "float32"), tokenizer)
-    return score(VllmLM(engine, dict, adapter=None, context_length=512, seed=0), benchmarks)["own"], engine
+    return score(VllmLM(engine, dict, AnswerTexts(tokenizer), adapter=None, context_length=512, seed=0), benchmarks)[
+        "own"
+    ], engine
 
 
 @pytest.mark.parametrize("name", ["max_gen_toks", "max_new_tokens", "max_tokens"])

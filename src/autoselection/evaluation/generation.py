@@ -13,7 +13,9 @@ from typing import TYPE_CHECKING, Any
 from autoselection.errors import ConfigError
 from autoselection.evaluation.config import EvaluationConfig
 from autoselection.evaluation.engines.registry import ENGINES
+from autoselection.language.chat import control_tokens
 from autoselection.tasks import TaskConfig
+from autoselection.tasks.answers.plain import marks_reasoning
 from autoselection.tasks.harness import TaskGeneration, harness_generation
 
 if TYPE_CHECKING:
@@ -66,6 +68,29 @@ class Generation:
     def cut(self, text: str) -> str:
         """``text`` up to the first of the stop texts."""
         return text[: min((text.find(stop) for stop in self.until if stop in text), default=len(text))]
+
+
+class AnswerTexts:
+    """Generated tokens as text: without control tokens, except those that mark reasoning (``[THINK]``, ``<|channel|>``).
+
+    Without these, nothing would tell the reasoning from the answer.
+
+    Attributes:
+        marks: the control tokens that are kept.
+    """
+
+    def __init__(self, tokenizer: PreTrainedTokenizerBase) -> None:
+        control = control_tokens(tokenizer)
+        self.marks = frozenset(token for token in control.values() if marks_reasoning(token))
+        self._dropped = {number for number, token in control.items() if token not in self.marks}
+        self._tokenizer = tokenizer
+
+    def __call__(self, tokens: Sequence[int], stop_ids: Sequence[int] = ()) -> str:
+        """The text of ``tokens`` up to the first of ``stop_ids``."""
+        end = next((place for place, token in enumerate(tokens) if token in stop_ids), len(tokens))
+        kept = [token for token in tokens[:end] if token not in self._dropped]
+        text: str = self._tokenizer.decode(kept)
+        return text
 
 
 class Limited:
@@ -136,9 +161,8 @@ def task_generation(
         )
     until = [*asked.until, *([stop_text] if stop_text else [])]
     # A stop text that is a control token never stands in decoded text: its token is looked for.
-    special = {
-        token: tokenizer.convert_tokens_to_ids(token) for token in until if token in tokenizer.all_special_tokens
-    }
+    control = {token: number for number, token in control_tokens(tokenizer).items()}
+    special = {token: control[token] for token in until if token in control}
     eos = tokenizer.eos_token_id
     stops = {*ends, *special.values(), *([] if eos is None else [eos])}
     texts = tuple(dict.fromkeys(text for text in until if text not in special))

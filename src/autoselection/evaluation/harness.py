@@ -39,10 +39,10 @@ from numpy.typing import NDArray
 from autoselection.errors import ConfigError, EvaluationError
 from autoselection.evaluation.config import EvaluationConfig
 from autoselection.evaluation.engines.contract import LanguageModel, make_engine
-from autoselection.evaluation.generation import AT_LIMIT, Generation, Limited, task_generation
+from autoselection.evaluation.generation import AT_LIMIT, AnswerTexts, Generation, Limited, task_generation
 from autoselection.evaluation.job import EvaluationSplit, rounded
 from autoselection.evaluation.runtime import TrainingFailure
-from autoselection.language.chat import ConversationEncoder, Message
+from autoselection.language.chat import ConversationEncoder, Message, control_tokens
 from autoselection.tasks import (
     LETTERS,
     TaskConfig,
@@ -173,6 +173,10 @@ def check_items(
 #: In the keys of scores whose answers are generated behind something else than the template writes in front of an answer:
 #: earlier versions took the latter.
 _ASKED_OTHERWISE = "generation prompt"
+#: In those of answers that end at a control token without a name: earlier versions went on behind it.
+_ENDS_OTHERWISE = "control tokens"
+#: In those of models that mark their reasoning by control tokens: earlier versions did not see these.
+_READ_OTHERWISE = "marks of reasoning"
 _MAX_BENCHMARKS = 64
 _BENCHMARKS: dict[tuple[object, ...], Benchmark] = {}
 
@@ -274,15 +278,19 @@ def _benchmark(
     config: EvaluationConfig,
 ) -> Benchmark:
     shots, encoded, longest = _encoded(task, items, examples, encoder, context_length)
-    special = set(encoder.tokenizer.all_special_ids)
-    ends = {gold[-1] for _, gold in encoded if gold[-1] in special}
+    control = control_tokens(encoder.tokenizer)
+    ends = {gold[-1] for _, gold in encoded if gold[-1] in control}
     stop_text = "" if ends else _text_after_answer(items[0], encoder)
     asked = [[*turns, _asked(item)] for item, turns in zip(items, shots, strict=True)] if "exact_match" in kinds else []
     prompts = [encoder.encode_prompt(messages) for messages in asked]
-    as_written = all(encoder.asks_as_written(messages) for messages in asked)
+    changes = [] if all(encoder.asks_as_written(messages) for messages in asked) else [_ASKED_OTHERWISE]
     generation, remarks = task_generation(
         task, config, encoder.tokenizer, ends, stop_text, longest, max(map(len, prompts), default=0), context_length
     )
+    if asked and not set(encoder.tokenizer.all_special_ids).issuperset(generation.stop_ids):
+        changes.append(_ENDS_OTHERWISE)
+    if asked and AnswerTexts(encoder.tokenizer).marks:
+        changes.append(_READ_OTHERWISE)
     makers = {
         "nll": partial(_nll_task, task, items, encoded),
         "accuracy": partial(_accuracy_task, task, items, encoder, shots),
@@ -300,7 +308,7 @@ def _benchmark(
         tuple(remarks) if prompts else (),
         stop_text,
         guessing_accuracy(items) if "accuracy" in kinds else None,
-        "" if as_written else _ASKED_OTHERWISE,
+        "; ".join(changes),
     )
 
 

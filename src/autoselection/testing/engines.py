@@ -13,7 +13,7 @@ from autoselection.conversation import Message
 from autoselection.demo import model_dir, task_file
 from autoselection.evaluation.config import EvaluationConfig
 from autoselection.evaluation.engines.contract import Continuation, Engine, LanguageModel, Question
-from autoselection.evaluation.generation import Generation
+from autoselection.evaluation.generation import AnswerTexts, Generation
 from autoselection.evaluation.job import EvaluationJob
 from autoselection.evaluation.runtime import quiet_libraries, require_packages
 from autoselection.plugins import has_members
@@ -165,4 +165,4 @@ def _greedy(reference: PreTrainedModel, tokenizer: Any, each: Question) -> tuple
             token = int(reference(torch.tensor([ids])).logits[0, -1].argmax())
         ended = token in each.generation.stop_ids
         ids += [] if ended else [token]
-    return tokenizer.decode(ids[len(each.context) :], skip_special_tokens=True), not ended
+    return AnswerTexts(tokenizer)(ids[len(each.context) :]), not ended

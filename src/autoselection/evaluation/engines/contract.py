@@ -9,7 +9,8 @@ Contract of every engine, ours and those of other packages (:func:`autoselection
 - answers come in the order of the questions, whatever order they were asked in;
 - the likelihood of a continuation is that of all its tokens and of nothing else; one that is not there is an error, never 0;
 - greedy decoding (temperature 0) gives the same answer every time; sampling depends on the job's seed alone;
-- an answer holds no stop token; whether it was cut for length is told.
+- an answer holds no stop token, and of other control tokens those alone that mark reasoning
+  (:class:`~autoselection.evaluation.generation.AnswerTexts`); whether it was cut for length is told.
 """
 
 from __future__ import annotations

@@ -17,7 +17,7 @@ from transformers.cache_utils import DynamicLayer, DynamicSlidingWindowLayer
 from autoselection.evaluation.engines.contract import Continuation, Question
 from autoselection.evaluation.engines.packed_likelihoods import packed_likelihoods
 from autoselection.evaluation.engines.roomy_cache import RoomyLayer, give_room
-from autoselection.evaluation.generation import Generation
+from autoselection.evaluation.generation import AnswerTexts, Generation
 from autoselection.evaluation.memory import planned_gpu_bytes
 from autoselection.evaluation.remarks import padding_remark
 from autoselection.language.packing import Packing, rotation_problem, steady_rotation, tried_packing
@@ -43,8 +43,8 @@ Request = tuple[tuple[str, str], list[int], list[int]]
 class _StopTexts(StoppingCriteria):  # type: ignore[misc]
     """Ends an answer that holds one of the stop texts; rows that ended stay so."""
 
-    def __init__(self, tokenizer: Any, until: Sequence[str], width: int) -> None:
-        self._tokenizer, self._until, self._width = tokenizer, until, width
+    def __init__(self, text: AnswerTexts, until: Sequence[str], width: int) -> None:
+        self._text, self._until, self._width = text, until, width
         self._tail = max(len(stop.encode()) for stop in until) + 4  # a token holds a byte or more
         self.done: list[bool] = []
 
@@ -56,7 +56,7 @@ class _StopTexts(StoppingCriteria):  # type: ignore[misc]
         return torch.tensor(self.done, device=input_ids.device)
 
     def _stops(self, tokens: list[int]) -> bool:
-        text = self._tokenizer.decode(tokens, skip_special_tokens=True)
+        text = self._text(tokens)
         return any(stop in text for stop in self._until)
 
 
@@ -135,6 +135,7 @@ class ConversationLM(HFLM):  # type: ignore[misc]
             add_bos_token=False,
         )
         self._seed = seed
+        self._text = AnswerTexts(tokenizer)
         self._rows = batch_size
         self._tokens = batch_tokens
         self._keeps_logits = "logits_to_keep" in inspect.signature(model.forward).parameters
@@ -244,9 +245,9 @@ class ConversationLM(HFLM):  # type: ignore[misc]
                 batch, order = order[:rows], order[rows:]
                 contexts = [asked[index].context[-room:] for index in batch]
                 for index, tokens in zip(batch, self._continued(contexts, width, settings), strict=True):
-                    ended = next((i for i, token in enumerate(tokens) if token in settings.stop_ids), None)
-                    text = self.tokenizer.decode(tokens[:ended], skip_special_tokens=True)
-                    answers[index] = text, ended is None and len(tokens) >= settings.max_gen_toks
+                    ended = not set(tokens).isdisjoint(settings.stop_ids)
+                    text = self._text(tokens, settings.stop_ids)
+                    answers[index] = text, not ended and len(tokens) >= settings.max_gen_toks
         return answers
 
     def _answers_together(self, width: int, new_tokens: int) -> int:
@@ -278,7 +279,7 @@ class ConversationLM(HFLM):  # type: ignore[misc]
         with torch.no_grad(), self._autocast(), _without_own_habits(self.model):
             while rows and written < settings.max_gen_toks:
                 left = settings.max_gen_toks - written
-                stops = _StopTexts(self.tokenizer, settings.until, width) if settings.until else None
+                stops = _StopTexts(self._text, settings.until, width) if settings.until else None
                 output = self.model.generate(
                     input_ids=ids,
                     attention_mask=mask,

@@ -10,7 +10,8 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Callable, Iterator, Sequence
+import re
+from collections.abc import Callable, Iterator, Sequence, Set
 from contextlib import contextmanager
 from functools import cached_property
 from pathlib import Path
@@ -24,7 +25,7 @@ from autoselection.conversation import Message
 from autoselection.errors import ConfigError, EvaluationError
 from autoselection.evaluation.config import EvaluationConfig
 from autoselection.evaluation.engines.contract import Continuation, Engine, Question, adapter_folder
-from autoselection.evaluation.generation import Generation
+from autoselection.evaluation.generation import AnswerTexts, Generation
 from autoselection.evaluation.job import EvaluationJob
 from autoselection.schema import StrictModel
 from autoselection.server import LONGEST_WAIT, Server, checked_address, key_of
@@ -37,6 +38,9 @@ if TYPE_CHECKING:
 LONGEST = 64 << 20
 #: Stop texts that the protocol allows; answers are cut at all of them when they arrive.
 _MOST_STOPS = 4
+#: What is left of the header of a Harmony channel where a server takes its marks out of an answer (``finalParis``); a word
+#: that an answer begins with is none.
+_STRIPPED = re.compile(r"\A(analysis|final)(?=\S)(?!(?:ly|ity|i[sz]e|ist)\b|[.,:;!?])")
 #: What rounding may make of a log-probability of 0.
 _ABOVE_ZERO = 0.01
 
@@ -110,7 +114,7 @@ class OpenAIEngine(Engine):
     ) -> Iterator[EndpointLM]:
         """The server's model, with the job's adapters if it was trained."""
         endpoint = CompletionsEndpoint(self.own)
-        served = EndpointLM(endpoint, context_length=context_length, seed=job.seed)
+        served = EndpointLM(endpoint, context_length=context_length, seed=job.seed, marks=AnswerTexts(tokenizer).marks)
         folder = adapter_folder(self, job)
         if folder is None:
             yield served
@@ -267,10 +271,16 @@ class _Unlike(EvaluationError):
 class EndpointLM:
     """The server as a :class:`~autoselection.evaluation.engines.contract.LanguageModel`; requests run side by side, longest
     first.
+
+    Args:
+        marks: the model's control tokens that mark reasoning.
     """
 
-    def __init__(self, endpoint: CompletionsEndpoint, *, context_length: int, seed: int) -> None:
+    def __init__(
+        self, endpoint: CompletionsEndpoint, *, context_length: int, seed: int, marks: Set[str] = frozenset()
+    ) -> None:
         self._endpoint = endpoint
+        self._has_channels = "<|channel|>" in marks
         self._context, self._seed = context_length, seed
 
     def likelihoods(self, asked: Sequence[Continuation]) -> list[tuple[float, bool]]:
@@ -288,7 +298,12 @@ class EndpointLM:
 
     def answers(self, asked: Sequence[Question]) -> list[tuple[str, bool]]:
         """The answer to every question, and whether it ended because it may be no longer."""
-        return self._side_by_side(lambda each: self._endpoint.chat(each.messages, each.generation, self._seed), asked)
+
+        def ask(each: Question) -> tuple[str, bool]:
+            text, full = self._endpoint.chat(each.messages, each.generation, self._seed)
+            return _STRIPPED.sub(r"<|channel|>\1<|message|>", text) if self._has_channels else text, full
+
+        return self._side_by_side(ask, asked)
 
     def _side_by_side(self, ask: Callable[[Asked], Answer], asked: Sequence[Asked]) -> list[Answer]:
         left: SimpleQueue[int] = SimpleQueue()

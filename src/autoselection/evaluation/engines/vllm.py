@@ -23,7 +23,7 @@ from pydantic import Field
 from autoselection.errors import EvaluationError, MissingExtraError
 from autoselection.evaluation.config import EvaluationConfig
 from autoselection.evaluation.engines.contract import Continuation, Engine, Question, adapter_folder
-from autoselection.evaluation.generation import Generation
+from autoselection.evaluation.generation import AnswerTexts, Generation
 from autoselection.evaluation.job import EvaluationJob
 from autoselection.language.models import save_tokenizer
 from autoselection.schema import StrictModel
@@ -111,7 +111,7 @@ class VllmEngine(Engine):
             _ADAPTERS.append(str(folder))
             adapter = LoRARequest(f"subset-{len(_ADAPTERS)}", len(_ADAPTERS), str(folder))
         length = int(arguments["max_model_len"])
-        yield VllmLM(llm, SamplingParams, adapter=adapter, context_length=length, seed=job.seed)
+        yield VllmLM(llm, SamplingParams, AnswerTexts(tokenizer), adapter=adapter, context_length=length, seed=job.seed)
 
 
 def engine_arguments(
@@ -195,6 +195,7 @@ class VllmLM:
     Args:
         llm: the engine.
         sampling: the class ``vllm.SamplingParams``.
+        text: makes text of an answer's tokens: vLLM's own leaves out every control token.
         adapter: ``vllm.lora.request.LoRARequest`` of a trained adapter, or None for the engine's own model.
     """
 
@@ -202,12 +203,13 @@ class VllmLM:
         self,
         llm: Any,
         sampling: Any,
+        text: AnswerTexts,
         *,
         adapter: Any | None,
         context_length: int,
         seed: int,
     ) -> None:
-        self._llm, self._sampling, self._adapter = llm, sampling, adapter
+        self._llm, self._sampling, self._text, self._adapter = llm, sampling, text, adapter
         self._context, self._seed = context_length, seed
 
     def likelihoods(self, asked: Sequence[Continuation]) -> list[tuple[float, bool]]:
@@ -226,7 +228,10 @@ class VllmLM:
         prompts = [each.context[-max(1, self._context - each.generation.max_gen_toks) :] for each in asked]
         parameters = [self._sampling(**sampling_arguments(each.generation, seed=self._seed)) for each in asked]
         answers = [output.outputs[0] for output in self._generate(prompts, parameters)]
-        return [(answer.text, answer.finish_reason == "length") for answer in answers]
+        return [
+            (self._text(answer.token_ids, each.generation.stop_ids), answer.finish_reason == "length")
+            for answer, each in zip(answers, asked, strict=True)
+        ]
 
     def _generate(self, prompts: Sequence[Sequence[int]], parameters: Any) -> Any:
         asked = [{"prompt_token_ids": list(ids)} for ids in prompts]

@@ -22,10 +22,17 @@ _OPENED = re.compile(
 )
 _CLOSED = re.compile(
     rf"{CLOSINGS}|<\s*/\s*(?:{_NAMES})\s*>|<unused95>|\[\s*/\s*(?:{_NAMES})\s*\]|◁\s*/\s*think\s*▷"
-    r"|<\|channel\|>\s*final\b(?:\s*<\|message\|>)?|(?<=\S)assistantfinal(?=\S)|<channel\|>"
+    r"|<\|channel\|>\s*final\b(?:[^<>]{0,40}<\|message\|>)?|(?<=\S)assistantfinal(?=\S)|<channel\|>"
     r"|\bhere(?:'s| is) my response:",
     re.IGNORECASE,
 )
+#: Control tokens that say whether what follows is reasoning only together with the word behind them.
+_CHANNELS = ("<|channel|>", "<|message|>", "<|channel>")
+
+
+def marks_reasoning(token: str) -> bool:
+    """Whether a token is one of the marks by which :func:`visible` tells reasoning from the rest."""
+    return token in _CHANNELS or _OPENED.fullmatch(token) is not None or _CLOSED.fullmatch(token) is not None
 
 
 def visible(text: str) -> str:
