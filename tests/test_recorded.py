@@ -35,7 +35,7 @@ MODEL_KEYS = {
     "lm": "4e1b2bb72466beb6",
     "mona/addition": "110f7a678f9a6d15",
     "sae": "bc3d85ceff840245",
-    "token_kinds": "f6a6fdb1ca5565e9",
+    "token_kinds": "ff05a04076936266",
     "tokens": "9f3a672f796b5f26",
 }
 RECIPES, SUBSETS = "27e909c3acc3b864", "79c451c3e6968472"

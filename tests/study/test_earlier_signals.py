@@ -96,7 +96,7 @@ def test_signals_of_the_model_by_an_earlier_encoder_stay_those_of_the_study(raw_
     names = ["tokens", "ifd", "sae", "mona"]
     with monkeypatch.context() as earlier:
         kinds = {kind.name: kind for kind in BUILTIN_SIGNALS}
-        for name, version in {"tokens": 2, "lm": 2, "token_kinds": 2, "sae": 4, "mona": 2}.items():
+        for name, version in {"tokens": 2, "lm": 2, "token_kinds": 3, "sae": 4, "mona": 2}.items():
             assert kinds[name].version == version
             earlier.setattr(kinds[name], "version", version - 1)
         before = score_pool(pool, SignalsConfig(), signals=names, **given)

@@ -23,6 +23,7 @@ from autoselection.language.chat.template import TOOL, ChatTemplate, TemplateBro
 Turns = Literal["all", "last", "each"]
 
 _FILLERS = ("\ue0f2", "\ue0f3")
+_BLANK = re.compile(r"\s*")
 _TAG = re.compile(r"<[^<>\s]{1,60}>|\[/?[A-Z_]{1,30}\]")
 
 
@@ -156,7 +157,22 @@ class Writer:
         asked = [{"role": "user", "content": "x"}]
         plain = self.template.render(asked)
         prompted = self.template.render(asked, add_generation_prompt=True)
-        return prompted[self._whole(prompted, _common(plain, prompted)) :]
+        return prompted[self._whole(prompted, _common(plain, prompted)) :] or self._constant_prompt
+
+    @cached_property
+    def _constant_prompt(self) -> str:
+        """What asks the assistant to speak if that ends every conversation, be it asked for or not (Command A); "" if none is.
+
+        It stands behind a question, behind an answer's end mark, and, or its beginning, in front of an answer.
+        """
+        asked = {"role": "user", "content": "x"}
+        prompted = self.template.render([asked], add_generation_prompt=True)
+        tail, kept = self._tails[0]
+        header = tail[kept:].strip()
+        if not header or not prompted.endswith(header) or prompted != self.template.render([asked]):
+            return ""
+        answered = self.template.render([asked, {"role": "assistant", "content": _FILLERS[0]}])
+        return header if self._whole(prompted, _common(prompted, answered)) > len(prompted) - len(header) else ""
 
     @cached_property
     def _asks_without(self) -> bool:
@@ -183,7 +199,7 @@ class Writer:
         except EvaluationError:
             return None
         before = rendering.whole[: written.start]
-        begin = min(written.header, _common(prompt, before))
+        begin = min(written.header, self._whole(prompt, _common(prompt, before)))
         return None if prompt == before else (prompt[begin:], before[begin:])
 
     def samples(
@@ -239,10 +255,29 @@ class Writer:
         message = rendering.given.messages[turn]
         header, start = self._start(rendering, turn, text)
         end, behind = self._end(rendering, turn, text, start)
-        content, content_end = content_of(message, text, start, behind)
+        content, content_end = self._content(rendering, turn, text, start, behind)
         parts = kinds_of(message, text, start, content, content_end, end)
         left_out = left_out_of(message, text[header:behind])
         return WrittenTurn(turn, header, start, content, content_end, end, parts, left_out)
+
+    def _content(self, rendering: Rendering, turn: int, text: str, start: int, behind: int) -> tuple[int, int]:
+        """Where the content of a turn stands in what it writes; that may recur in the reasoning and in the calls."""
+        message = rendering.given.messages[turn]
+        content = message["content"].strip()
+        if content and message.get("tool_calls") and text.find(content, start) != text.rfind(content, start, behind):
+            try:
+                place = self._content_start(rendering, turn, text)
+            except EvaluationError:
+                place = -1
+            blank = _BLANK.match(text, max(place, 0))
+            assert blank is not None
+            if place >= start and text.startswith(content, blank.end()):
+                return blank.end(), blank.end() + len(content)
+            reasoning = message.get("reasoning_content", "").strip()
+            place = text.find(content, max(start, text.find(reasoning, start) + len(reasoning)), behind)
+            if place >= 0:
+                return place, place + len(content)
+        return content_of(message, text, start, behind)
 
     def _start(self, rendering: Rendering, turn: int, text: str) -> tuple[int, int]:
         """Where the header and what the model writes begin."""
@@ -257,6 +292,9 @@ class Writer:
             common = self._whole(prompt, _common(prompt, text))
             if common > header:  # the template asks with more than it writes
                 return header, common
+            place = self._behind_the_question(rendering, turn, text, prompt)
+            if place is not None:
+                return place - len(asked), place
         elif prompt and text.startswith(prompt):
             return self._own_header(rendering, turn, prompt) if self.asks_by_row else len(prompt), len(prompt)
         start = self._content_start(rendering, turn, text)
@@ -286,6 +324,20 @@ class Writer:
         before = rendering.before(turn)
         return len(prompt) if before is None else self._whole(prompt, _common(before, prompt))
 
+    def _behind_the_question(self, rendering: Rendering, turn: int, text: str, prompt: str) -> int | None:
+        """Where the end of the prompt stands in a text that rewrites earlier turns: behind the last message and its header.
+
+        gpt-oss drops the reasoning before a call as soon as a final message stands behind it. None if it is not to be found.
+        """
+        before = rendering.before(turn - 1)
+        if before is None:
+            return None
+        own = prompt[self._whole(prompt, _common(before, prompt)) :]
+        content = rendering.given.messages[turn]["content"].strip()
+        end = self._content_start(rendering, turn, text) if content else len(text)
+        place = text.rfind(own, 0, end)
+        return None if place < 0 else place + len(own)
+
     def _content_start(self, rendering: Rendering, turn: int, text: str) -> int:
         """Where the content of a turn begins, found by what changes with it."""
         if rendering.given.messages[turn]["content"].strip():
@@ -306,13 +358,17 @@ class Writer:
         run = None if self._run is None else self._run.search(text, start)
         if run is not None:
             assert self._control is not None
-            tokens = list(self._control.finditer(text, run.start()))
+            written = text.rstrip().removesuffix(self._constant_prompt)
+            tokens = list(self._control.finditer(written, run.start()))
             if len(tokens) == 1:
                 return tokens[0].end(), run.start()
             key = run[0], "tool_calls" in rendering.given.messages[turn]
-            if key not in self._kept:
+            if tokens and key not in self._kept:
                 self._kept[key] = self._of_the_turn(rendering, turn, text, [token.end() for token in tokens])
-            return tokens[self._kept[key] - 1].end(), run.start()
+            if tokens:
+                end = tokens[self._kept[key] - 1].end()
+                # Where more follows the end mark may be another, which is why this one seems to be no part of the turn.
+                return max(end, len(text) - len(tail) + kept) if text.endswith(tail, start) else end, run.start()
         for tail, kept in self._tails:
             if text.endswith(tail):
                 return len(text) - len(tail) + kept, len(text) - len(tail)
@@ -360,10 +416,14 @@ class Writer:
     def _kept_of(self, tail: str, answered: Sequence[Form]) -> int:
         """How much of what stands behind an answer is written whether or not the conversation goes on; all if nothing is."""
         more = self.template.render_or_none([*answered, {"role": "user", "content": "x"}])
+        eos = self.template.tokenizer.eos_token
+        most = len(tail.rstrip())
+        if eos and eos in tail:  # a model writes nothing behind it
+            most = tail.index(eos) + len(eos)
         if more is None:
-            return len(tail.rstrip())
+            return most
         common = self._whole(tail, _common(tail, more.rpartition(_FILLERS[0])[2]))
-        return len(tail[:common].rstrip()) or len(tail.rstrip())
+        return min(len(tail[:common].rstrip()), most) or most
 
     def _whole(self, text: str, position: int) -> int:
         """``position``, or where the token or tag begins within which it falls."""

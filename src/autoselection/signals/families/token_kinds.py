@@ -23,7 +23,7 @@ class TokenKinds(PassSignal):
     """IFD, loss and varentropy of the answer's, the reasoning's and the calls' tokens each."""
 
     name = "token_kinds"
-    version = 2
+    version = 3
     columns = KIND_COLUMNS
     by_default = False
     title = "the same by kind of token"
