@@ -53,6 +53,12 @@ def prompt_remark(encoder: ConversationEncoder) -> Iterator[str]:
             "behind the first, as in use; training, likelihoods and signals have the second. A Jinja file in which both are the "
             "same closes the gap (model.chat_template)."
         )
+    elif (asked_with := encoder.split_prompt) is not None:
+        yield (
+            f"The chat template asks for an answer with {asked_with!r}, whose end the tokenizer puts into one token with an answer's "
+            "first word: answers are generated behind tokens that training, likelihoods and signals never have there. A Jinja file "
+            "that asks without the blank at the end closes the gap (model.chat_template)."
+        )
 
 
 def remark_notes(results: Sequence[tuple[str, EvaluationResult]]) -> list[str]:

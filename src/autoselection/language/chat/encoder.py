@@ -235,14 +235,20 @@ class ConversationEncoder:
         return self._tokens([asked])[0][0]
 
     def asks_as_written(self, messages: Sequence[Message]) -> bool:
-        """Whether what :meth:`encode_prompt` gives is what the template writes in front of an answer to ``messages``.
+        """Whether what :meth:`encode_prompt` gives is what the template writes in front of an answer to ``messages``: as text and
+        as tokens, since a prompt that ends with a blank has other ones than where an answer's first word takes in the blank.
 
         Raises:
             EvaluationError: the chat template refuses the conversation.
         """
         with self._one_row(messages):
-            sample, _ = self._samples(as_conversation(_answered(messages)), "last")[0]
-            return self._asked(messages)[0] == sample.text[: sample.written[-1].start]
+            sample, spelled = self._samples(as_conversation(_answered(messages)), "last")[0]
+            asked = self._asked(messages)
+        if asked[0] != sample.text[: sample.written[-1].start]:
+            return False
+        (prompt, _), (ids, offsets) = self._tokens([asked, (sample.text, spelled)])
+        response = _masks(self._pieces(sample), offsets)[0]
+        return prompt == ids[: response.index(True)]
 
     @property
     def asks_by_row(self) -> bool:
@@ -258,6 +264,19 @@ class ConversationEncoder:
         """
         with self._one_row(()):
             return self._plain.writer.prompt_gap
+
+    @property
+    def split_prompt(self) -> str | None:
+        """What asks for an answer, where it has other tokens alone than in front of one though the text is the same; else None."""
+        if self.prompt_gap is not None:
+            return None
+        try:
+            merged = not self.asks_as_written([{"role": "user", "content": "x"}])
+        except TemplateBroken:
+            raise
+        except EvaluationError:  # the template takes no bare question
+            return None
+        return self._plain.writer.generation_prompt if merged else None
 
     def _given(self, row: Conversation) -> tuple[TemplateInput, Shapes]:
         """What the template is given for a row, and what is known of that template."""
