@@ -8,6 +8,12 @@ _NUMBER_IN_BRACES = r"\{\s*(-?\d+)\s*\}"
 _STEPS: tuple[tuple[re.Pattern[str], str], ...] = tuple(
     (re.compile(pattern), replacement)
     for pattern, replacement in (
+        (r"\\begin\{array\}\s*\{[^{}]*\}|\\begin\{smallmatrix\}", r"\\begin{matrix}"),
+        (r"\\end\{(?:array|smallmatrix)\}", r"\\end{matrix}"),
+        (r"\s*\\\\(?:\s*\[-?[\d.]+\s*[a-z]{2}\])?\s*(?=\\end\{)", " "),
+        (r"\s*\\\\(?:\s*\[-?[\d.]+\s*[a-z]{2}\])?\s*", r" \\\\ "),
+        (r"\s*&\s*", " & "),
+        (r"\s+(?=\\end\{)|(?<=matrix\})\s+(?=[^\s&])", " "),
         (r"\\(?:left|right|displaystyle|textstyle|limits|bigg?|Bigg?)(?![a-zA-Z])\s?", ""),
         (r"\\(?:implies|Rightarrow|rightarrow|to|therefore|because|Longrightarrow)(?![a-zA-Z])", " "),
         (r"\\(?:bf|rm|it|bfseries|large|Large|huge|boldsymbol)(?![a-zA-Z])\s?", ""),
@@ -22,7 +28,7 @@ _STEPS: tuple[tuple[re.Pattern[str], str], ...] = tuple(
         (r"\^\s*\{?\s*\\circ\s*\}?|\\(?:degree|textdegree)(?![a-zA-Z])", "°"),
         (r"\\\$", "$"),
         (r"\\%", "%"),
-        (r"\\[()\[\]]", " "),
+        (r"(?<!\\)\\[()\[\]]", " "),
         (r"\s*\*\*\s*", "^"),
         (r"\^\s*([-+]?\d+)", r"^{\1}"),
         (r"\^\s*\(([^()]*)\)", r"^{\1}"),
@@ -30,7 +36,21 @@ _STEPS: tuple[tuple[re.Pattern[str], str], ...] = tuple(
     )
 )
 _GROUPED = re.compile(r"(?<![\d.,])\d{1,3}(?:(?:\\[,;:! ]|\{,\}|,\\!|\{\\,\}|~)\d{3})+(?![\d])")
-_THIN = re.compile(r"\\[,;:! ]|\\q?quad(?![a-zA-Z])|(?<!\d)~|~(?!\d)")
+#: Two backslashes end a row of a matrix; the second of them begins no command.
+_THIN = re.compile(r"(?<!\\)((?:\\\\)*)\\[,;:! ]|\\q?quad(?![a-zA-Z])|(?<!\d)~|~(?!\d)")
+
+
+_MATRIX = re.compile(r"\\begin\{(?:\w*matrix|array)\}.{1,1000}?\\end\{", re.DOTALL)
+
+
+_DISPLAY = re.compile(r"(?<=\\\[)\s*\n\s*|\s*\n\s*(?=\\\])")
+
+
+def displays_in_one_line(text: str) -> str:
+    r"""The text with no line break inside of a matrix, nor behind ``\[`` or in front of ``\]``."""
+    if "\\" not in text:
+        return text
+    return _DISPLAY.sub(" ", _MATRIX.sub(lambda matrix: " ".join(matrix.group().split()), text))
 
 
 def tidy(text: str) -> str:
@@ -38,7 +58,7 @@ def tidy(text: str) -> str:
     if "\\" not in text and "^" not in text and "**" not in text and "~" not in text and "{" not in text:
         return text
     text = _GROUPED.sub(lambda number: re.sub(r"\D", "", number.group()), text)
-    text = _THIN.sub(" ", text)
+    text = _THIN.sub(r"\1 ", text)
     for pattern, replacement in _STEPS:
         text = pattern.sub(replacement, text)
     return text

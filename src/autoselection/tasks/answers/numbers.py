@@ -14,7 +14,7 @@ from fractions import Fraction
 from typing import Final
 
 from autoselection.tasks.answers import mathematics
-from autoselection.tasks.answers.latex import as_slashes, math_part, tidy
+from autoselection.tasks.answers.latex import as_slashes, displays_in_one_line, math_part, tidy
 from autoselection.tasks.answers.marks import (
     LATIN,
     SEVERAL,
@@ -121,7 +121,7 @@ def is_number(gold: str) -> bool:
 
 def read_number(text: str) -> Reading | None:
     """The answer of a text; None if it holds none."""
-    text = plain(visible(text))
+    text = displays_in_one_line(plain(visible(text)))
     lines = lines_of(text)
     if not lines:
         return None
@@ -188,7 +188,8 @@ _NEGATED = re.compile(r"(?:\b(?:not|cannot|never)|n't)\s+(?:be\s+)?[$€£]?-?\d
 #: A bound is no number.
 _BOUND = re.compile(r"[<>]=?\s*[$€£]?-?\d")
 _ASIDE = re.compile(r",\s(?!\d)|;|\s\(|\b(?:because|since|where|when|with|so|which|as|for|if)\b")
-_TUPLE = re.compile(r"(?:[(\[]|\\\{).*,.*(?:[)\]]|\\\})")
+#: Tuples, intervals, sets and matrices: one answer of several numbers.
+_TUPLE = re.compile(r"(?:[(\[]|\\\{).*,.*(?:[)\]]|\\\})|[(\[]?\s*\\begin\{\w*matrix\}.*\\end\{\w*matrix\}\s*[)\]]?")
 _EQUATIONS = re.compile(r"=[^=,;]*\d[^=,;]*(?:,|;|\bor\b|\band\b)\s*[A-Za-z]\w*\s*=")
 
 
@@ -235,7 +236,7 @@ def _depths(text: str) -> Iterator[tuple[int, int]]:
 def _bare(fragment: str) -> str:
     """Without quotes, bold signs, dollar signs around it, and its full stop."""
     fragment = re.sub(r"(?<!\.)\.$", "", fragment.strip(" \"'*,")).strip(" \"'*,")
-    return fragment.strip("$ ") if re.fullmatch(r"\$[^$]*\$", fragment) else fragment
+    return fragment.strip("$ ") if re.fullmatch(r"\$[^$]*\$|\$\$[^$]*\$\$", fragment) else fragment
 
 
 def _expression(shown: str, *, exact: bool = False) -> Reading:
