@@ -4,7 +4,12 @@ from __future__ import annotations
 
 import pytest
 
-from autoselection.tasks.answers import answers_match, can_be_gold, kind_of
+from autoselection.tasks.answers import (
+    answers_match,
+    can_be_gold,
+    extract_number,
+    kind_of,
+)
 
 MATRIX = r"\begin{pmatrix} 1 & 2 \\ 3 & 4 \end{pmatrix}"
 
@@ -34,3 +39,95 @@ def test_a_matrix_is_read_in_any_spelling(text):
 def test_a_column_is_a_matrix_too(gold):
     assert can_be_gold(gold, kind="number")
     assert answers_match(rf"\boxed{{{gold}}}", gold) and not answers_match(rf"\boxed{{{MATRIX}}}", gold)
+
+
+@pytest.mark.parametrize(
+    "gold", [r"\text{Evelyn}", r"$\text{Evelyn}$", r"\mathrm{Evelyn}", r"\textbf{ Evelyn }", "Evelyn"]
+)
+@pytest.mark.parametrize(
+    "text",
+    [r"\boxed{\text{Evelyn}}", r"\boxed{Evelyn}", r"$\boxed{\textbf{Evelyn}}$", r"The final answer is $\text{Evelyn}$.",
+     r"\text{Evelyn}", "**Evelyn**", "Evelyn"],
+)  # fmt: skip
+def test_words_in_latex_are_words_in_the_gold_answer_too(text, gold):
+    assert kind_of(gold) == "text"
+    assert answers_match(text, gold)
+    assert not answers_match(text.replace("Evelyn", "Carla"), gold)
+
+
+@pytest.mark.parametrize(
+    ("gold", "kind", "right", "wrong"),
+    [
+        (r"\text{(C)}", "choice", (r"\boxed{C}", r"\boxed{\text{(C)}}", "The answer is (C)."), (r"\boxed{\text{(B)}}", "C or B")),
+        (r"\text{Yes}", "yes_no", (r"\boxed{\text{Yes}}", "Yes."), (r"\boxed{\text{No}}", "No.")),
+        (r"\text{even}", "text", (r"\boxed{\text{even}}", r"\boxed{\text{ even }}", "Answer: even"), (r"\boxed{\text{odd}}",)),
+        (r"\text{6:30 p.m.}", "text", (r"\boxed{6:30 \text{ p.m.}}", r"\boxed{6\text{:}30\text{ p.m.}}"), (r"\boxed{6:30 \text{ a.m.}}", "6")),
+        (r"\text{June } 20", "text", (r"\boxed{\text{June 20}}", r"\boxed{\text{June } 20}"), (r"\boxed{\text{July 20}}", r"\boxed{20}")),
+        (r"12\text{ cm}", "number", (r"\boxed{12\text{ cm}}", r"\boxed{12}", "It is 12 cm long."), (r"\boxed{13\text{ cm}}",)),
+    ],
+)  # fmt: skip
+def test_the_words_of_a_gold_answer_say_its_kind(gold, kind, right, wrong):
+    assert kind_of(gold) == kind and can_be_gold(gold, kind=kind)
+    assert all(answers_match(text, gold) for text in right)
+    assert not any(answers_match(text, gold) for text in wrong)
+
+
+SQL = "SELECT a FROM t WHERE b = 'a';"
+
+
+@pytest.mark.parametrize(
+    ("gold", "texts"),
+    [
+        ("E. coli", ("Answer: E. coli", "The answer is E. coli. It lives in the gut.", "**E. coli**")),
+        ("J. K. Rowling", ("The answer is: J. K. Rowling.", "**Answer:** J. K. Rowling", r"\boxed{\text{J. K. Rowling}}")),
+        ("Mr. Smith", ("Answer: Mr. Smith", "The answer is Mr. Smith.")),
+        ("St. Petersburg", ("Answer: St. Petersburg", "The answer is St. Petersburg! It is cold.")),
+        ("U.S.", ("The answer is the U.S.", "Answer: U.S.", "the U.S.")),
+        ("Yahoo! Inc.", ("Answer: Yahoo! Inc.", "The answer is Yahoo! Inc.")),
+        ("Who's Who?", ('The answer is "Who\'s Who?"', 'The answer is "Who\'s Who?".', "Answer: Who's Who")),
+        ("f(x) = 2; g(x) = 3", ("Answer: f(x) = 2; g(x) = 3", "f(x) = 2; g(x) = 3")),
+        (SQL, (SQL, f"Answer: {SQL}", f"```sql\n{SQL}\n```", f"Answer:\n```sql\n{SQL}\n```", f"`{SQL}`")),
+        ("__init__", ("__init__", "Answer: __init__", "The answer is `__init__`.", "**`__init__`**")),
+        ("**kwargs", ("**kwargs", "Answer: **kwargs", "`**kwargs`")),
+        ("Paris and Rome", ("**Paris** and **Rome**", "Answer: **Paris** and **Rome**")),
+        ("Paris", ("### Answer\nParis", "### Final Answer\n\n**Paris**", "### Explanation\nIt is the capital.\n\nParis")),
+        ("Paris", ("### Paris", "## Answer: Paris", "#### Paris", "### Final Answer: **Paris**", "# Paris", "- Paris")),
+        ("Paris", ("**Final Answer**\nParis\n\n**Explanation**\nIt is the capital.", "## Answer\nParis\n\n## Why\nIt is.")),
+        ("Paris", ("Paris!", '"Paris."', "(Paris)", "*Paris*", "_Paris_", "“Paris”", "The answer is 'Paris'!", "[Paris]")),
+        ("Denver Broncos", ("the Denver Broncos", "The answer is the Denver Broncos.", "**The Denver Broncos**")),
+        ("the Denver Broncos", ("Denver Broncos", "Answer: Denver Broncos")),
+        ("Oklahoma!", ("Oklahoma", "Answer: Oklahoma!")),
+        ("पेरिस", ("पेरिस।", "उत्तर: पेरिस।")), ("پیرس", ("پیرس۔",)), ("巴黎", ("巴黎。", "答案是巴黎！", "「巴黎」")),
+    ],
+)  # fmt: skip
+def test_an_answer_of_words_is_found_in_what_stands_around_it(gold, texts):
+    assert [text for text in texts if not answers_match(text, gold, kind="text")] == []
+
+
+@pytest.mark.parametrize(
+    ("text", "gold"),
+    [
+        ("Answer: Paris. Not Lyon.", "Lyon"), ("### Explanation\nParis is big.\n\nLyon", "Paris"), ("Answer: E. coli", "coli"),
+        ("### Paris\nIt is not this one.\n\nLyon", "Paris"), ("The answer is not St. Petersburg.", "St. Petersburg"),
+        ("Answer: *args", "**args"), ("*args", "**args"), ("args", "*args"), ("init", "__init__"), ("Answer: init", "__init__"),
+        ("(3, 4)", "3, 4"), ("[cat, dog]", "cat, dog"), ("(x + y)", "x + y"), ("b", "a b"), ("a b", "b"), ("n", "n!"), ("x!", "x"),
+        ("Answer: a < b", "a > b"), ("Paris and Rome", "Paris"), ("**Paris** and **Rome**", "Paris"), ("", "the"), ("- x", "x"),
+        ("Answer: The Hague", "The"), ("foo", "foo()"), ("SELECT a;", "SELECT b;"), ("\\boxed{Lyon}\nParis", "Paris"),
+        ("Answer: Lyon\nParis", "Paris"), ("```\nLyon\n```", "Paris"), ("f(x) = 2; g(x) = 3", "g(x) = 3"),
+    ],
+)  # fmt: skip
+def test_other_words_are_not_the_answer(text, gold):
+    assert not answers_match(text, gold, kind="text")
+
+
+@pytest.mark.parametrize(
+    ("text", "number"),
+    [
+        ("## Step 1\nWe add 2 and 40.\n\n## Step 2\nSo we get 42.", 42), ("### Step 3: add\n5 + 37 = 42", 42), ("### 42", 42),
+        ("### Answer\n42\n\n### Explanation\nIt is 6 times 7, and 3 is odd.", 42), ("**Final Answer**\n42\n\nThat took 3 steps.", 42),
+        ("### Answer\nWe first add 3 to 4, which is 7.\nSo 42.", 42), ("#### 42\n\nQuestion: what is 3 + 4?", 42),
+        ("### 42\n\nThat took 3 steps.", 42), ("### Answer: 42\n\n### Explanation\nIt is 6 times 7, and 3 is odd.", 42),
+    ],
+)  # fmt: skip
+def test_a_heading_is_no_answer_unless_it_holds_one_alone(text, number):
+    assert extract_number(text) == number

@@ -18,6 +18,7 @@ from collections.abc import Sequence
 from typing import Literal
 
 from autoselection.tasks.answers.letters import extract_letter
+from autoselection.tasks.answers.marks import gold_words
 from autoselection.tasks.answers.numbers import (
     Expression,
     Number,
@@ -74,6 +75,7 @@ def answers_match(
         return letter is not None and extract_letter(generated, letters or LETTERS, choices) == letter
     if kind == "number":
         return number_matches(generated, gold)
+    gold = gold_words(gold)
     if kind == "yes_no":
         said = gold_yes_no(gold)
         return said is not None and extract_yes_no(generated) == said
@@ -95,8 +97,9 @@ def can_be_gold(gold: str, letters: str = "", *, kind: AnswerKind = "auto") -> b
 
 def kind_of(gold: str, letters: str = "") -> AnswerKind:
     """How an answer is read that is marked ``auto``; true and false are text unless the task says ``yes_no``."""
-    if letters or re.fullmatch(r"\([A-Z]\)", gold.strip()):
+    words = gold_words(gold)
+    if letters or re.fullmatch(r"\([A-Z]\)", words.strip()):
         return "choice"
     if is_number(gold):
         return "number"
-    return "yes_no" if normalised(gold) in ("yes", "no") else "text"
+    return "yes_no" if normalised(words) in ("yes", "no") else "text"

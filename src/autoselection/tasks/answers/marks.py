@@ -56,7 +56,10 @@ _ADJECTIVES = (
     r"(?:\s+(?:correcta|correcte|correto|correta|corretta|exacte|exacta|finale?|final|juste|poprawna|benar|yang\s+benar"
     r"|đúng|corect))?"
 )
-_ASIDE = r"(?:\s*\([^()\n]{0,40}\)|\s+(?:to|for|of|zu|auf|à|pour|de|a|para)\s[^.:;=\n]{0,60}?)?"
+_ASIDE = (
+    r"(?:\s*\([^()\n]{0,40}\)|\s+(?:to|for|of|zu|auf|à|pour|de|a|para)\s[^.:;=\n]{0,60}?"
+    r")?"
+)
 _LATIN_CUES = "|".join(
     rf"(?:{nouns}){_ADJECTIVES}{_AFTER}[\"'`]?{_ASIDE}\s*(?:(?<![{LATIN}])(?:{verbs}){_AFTER}\s*:?|:|=|→|->)"
     for nouns, verbs in _NOUNS
@@ -76,8 +79,19 @@ _CHOOSE = (
     r"(?<!不)(?<!不能)(?<!不应)(?<!不應)(?<!不该)(?<!不可)(?<!别)(?<!没)(?:选择|選擇|选|選)\s*(?:项|項)?\s*[:=]?"
     r"(?=\s*[\"'(\[]?[A-Za-z](?![A-Za-z]))"
 )
+#: An answer and nothing else in its line.
+_ALONE = (
+    r"[\"'(*$\[]*(?:[A-Za-z]|[-+]?[$€£]?\d[\d.,/]*(?:\s?%)?|yes|no|true|false)[)\"'\]*$]*[ \t]*[.!]?[)\"'\]*]*[ \t]*$"
+)
+#: A heading has no answer; it is one if it is the last line, or holds an answer alone. Four hashes mark one anywhere.
+_HASHES = rf"#{{4,}}(?=\s)|#{{2,3}}(?=[ \t]+(?:{_ALONE}|[^\n]*\S\s*\Z))"
+#: "### Final Answer" as a line of its own: a mark only in front of a short line that stands alone.
+_HEADING = (
+    r"[#\s]*(?:(?:the|my|final|correct|short)[ \t]+){0,2}(?:answer|antwort|réponse|respuesta|resposta|risposta|antwoord|ответ)"
+    r"(?:[ \t]+finale?)?[ \t]*\n(?=\s*[^\s#][^\n]{0,24}(?:\n\s*[\n#]|\s*\Z))"
+)
 _CUE = re.compile(
-    rf"(?<![{LATIN}])(?:{_LATIN_CUES}|{_HEADS}|{_CORRECTION})|^\s*#{{2,}}(?=\s)|{_JOINED_CUES}|{_CHOOSE}",
+    rf"(?<![{LATIN}])(?:{_LATIN_CUES}|{_HEADS}|{_CORRECTION})|^\s*(?:{_HASHES})|^{_HEADING}|{_JOINED_CUES}|{_CHOOSE}",
     re.IGNORECASE | re.MULTILINE,
 )
 _CLAUSE_END = re.compile(r"(?:[.?;]|(?<!\d)!)(?=[\s\"'*)\]]|$)|[。\n]")
@@ -85,7 +99,9 @@ _BOLD_SIGNS = re.compile(r"(?<![A-Za-z0-9)\]}])\*\*|\*\*(?![A-Za-z0-9(-])|(?<!\w
 _BOLD = re.compile(
     r"(?<![A-Za-z0-9)\]}])\*\*([^*\n]+?)\*\*|(?<!\w)__([^_\n]+?)__|<(?:b|strong)>([^<\n]+?)</", re.IGNORECASE
 )
-_WRAPPER = re.compile(r"\\(?:text|textbf|textit|mathrm|mathbf|mathit|mbox|operatorname)\s*\{([^{}]*)\}")
+_WRAPPER = re.compile(
+    r"\\(?:text(?:bf|it|rm|sf|tt|sc|normal)?|math(?:rm|bf|it|sf|tt)|mbox|emph|underline|operatorname)\s*\{([^{}]*)\}"
+)
 _REFUSAL = re.compile(
     r"\b(?:i(?:'m| am) (?:not sure|unable|sorry)|i (?:cannot|can't|can not|do not know|don't know|could not|couldn't)"
     r"|as an ai\b|(?:cannot|can't|can not) be (?:determined|answered)|not enough information|insufficient information"
@@ -114,6 +130,14 @@ def unwrapped(fragment: str) -> str:
     return _WRAPPER.sub(r"\1", fragment)
 
 
+def gold_words(gold: str) -> str:
+    r"""A gold answer of words as they are read in a text: ``$\text{Evelyn}$`` is Evelyn."""
+    words = unwrapped(gold).strip()
+    if words == gold.strip():
+        return gold
+    return words.strip("$ ") if re.fullmatch(r"\$[^$]*\$", words) else words
+
+
 def tagged(text: str) -> list[str]:
     """Contents of ``<answer>…</answer>`` and its like, last first; a tag that is never closed ends with the text."""
     found = [match.group(2).strip() for match in _TAG.finditer(text)]
@@ -122,12 +146,29 @@ def tagged(text: str) -> list[str]:
 
 def clauses(text: str) -> list[str]:
     """The clauses behind the cues, last first."""
-    text = _BOLD_SIGNS.sub("", text)
-    found = []
-    for match in list(_CUE.finditer(text))[-_MOST_MARKS:]:
-        rest = unwrapped(text[match.end() : match.end() + _REACH]).lstrip(" \t:*\"'").lstrip()
-        found.append(_CLAUSE_END.split(rest, maxsplit=1)[0].strip())  # the answer may stand in the next line
-    return found[::-1]
+    return [_CLAUSE_END.split(rest, maxsplit=1)[0].strip() for rest in _behind_cues(text)]
+
+
+def clause_endings(text: str) -> list[str]:
+    """The clause behind the last cue that has one, up to each sign in its line that may end it, shortest first."""
+    for rest in _behind_cues(text):
+        line = rest.partition("\n")[0]
+        endings = [line[: end.start()].strip() for end in _CLAUSE_END.finditer(line)] + [line.strip()]
+        if endings[0]:
+            return endings
+    return []
+
+
+def _behind_cues(text: str) -> list[str]:
+    """What stands behind the cues, last first; the answer may stand in the next line."""
+    text = without_bold(text)
+    found = list(_CUE.finditer(text))[-_MOST_MARKS:][::-1]
+    return [unwrapped(text[cue.end() : cue.end() + _REACH]).lstrip(" \t:*\"'").lstrip() for cue in found]
+
+
+def without_bold(text: str) -> str:
+    """The text without its signs of bold."""
+    return _BOLD_SIGNS.sub("", text)
 
 
 def bold(text: str) -> list[str]:

@@ -115,6 +115,9 @@ def is_number(gold: str) -> bool:
     fragment = plain(gold).strip()
     if isinstance(_whole(fragment), Number):
         return True
+    words = unwrapped(fragment)
+    if words != fragment and re.match(r"[^\d=]*(?<![\\A-Za-z])[A-Za-z]{3,}[^\d=]*\d", words):
+        return False  # "\text{June } 20" is no number
     mathematical = "\\" in fragment or "^" in fragment or _TUPLE.fullmatch(fragment)
     return bool(mathematical) and isinstance(read_gold(fragment), (Number, Expression))
 
