@@ -7,7 +7,9 @@ import pytest
 from autoselection.tasks.answers import (
     answers_match,
     can_be_gold,
+    extract_letter,
     extract_number,
+    extract_yes_no,
     kind_of,
 )
 
@@ -131,3 +133,39 @@ def test_other_words_are_not_the_answer(text, gold):
 )  # fmt: skip
 def test_a_heading_is_no_answer_unless_it_holds_one_alone(text, number):
     assert extract_number(text) == number
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "Option: B", "Option: (B)", "Option: B) dog", "Choice: B", "Selected option: B", "My choice: **B**", "Response: B",
+        "Result: B", "Selection: b", "Pick: B.", "Ans. B", "Ans: B", "Ans B", "ans. (b)", "The answer's B.", "The answer's (B).",
+        "The most likely answer among the options is B.", "The answer from the options is B.", "The best answer from the list is B",
+        "The correct option among these is B.", "The answer that best fits is B.", "Opción: B", "Wahl: B", "选项：B",
+    ],
+)  # fmt: skip
+def test_the_usual_labels_of_an_option_are_read(text):
+    assert extract_letter(text, "ABCD") == "B"
+    assert (
+        extract_letter(f"A is the largest, and C is older.\n{text}", "ABCD", ("cat", "dog", "hot dog", "bird")) == "B"
+    )
+
+
+@pytest.mark.parametrize(
+    ("text", "letter"),
+    [
+        ("Option: A\nIt barks.\nOption: B\nIt does not.\nThe answer is A.", "A"), ("Choice: the one that barks", None),
+        ("Options: A, B, C, D", None), ("Response: A dog barks, so C is right.", "C"), ("The answer's clear.", None),
+        ("The answer's not B.", None), ("Option: A or B", None),
+    ],
+)  # fmt: skip
+def test_a_label_in_front_of_something_else_is_none(text, letter):
+    assert extract_letter(text, "ABCD") == letter
+
+
+def test_the_labels_hold_for_numbers_and_words_too():
+    assert extract_number("Result: 42\n\nThat took 3 steps.") == 42
+    assert extract_number("The answer's 42 apples, in 3 bags.") == 42
+    assert extract_number("Response: it took 3 steps.\nSo 42.") == 42
+    assert answers_match("The answer's Paris.", "Paris")
+    assert extract_yes_no("Response: No\n\nYes would be wrong.") == "no"

@@ -57,8 +57,8 @@ _ADJECTIVES = (
     r"|đúng|corect))?"
 )
 _ASIDE = (
-    r"(?:\s*\([^()\n]{0,40}\)|\s+(?:to|for|of|zu|auf|à|pour|de|a|para)\s[^.:;=\n]{0,60}?"
-    r")?"
+    r"(?:\s*\([^()\n]{0,40}\)|\s+(?:to|for|of|among|amongst|from|out\s+of|zu|auf|à|pour|de|a|para)\s[^.:;=\n]{0,60}?"
+    r"|\s+that\s+(?:best\s+)?(?:fits|matches|satisfies|describes|explains|completes)\b[^.:;=\n]{0,60}?)?"
 )
 _LATIN_CUES = "|".join(
     rf"(?:{nouns}){_ADJECTIVES}{_AFTER}[\"'`]?{_ASIDE}\s*(?:(?<![{LATIN}])(?:{verbs}){_AFTER}\s*:?|:|=|→|->)"
@@ -83,6 +83,14 @@ _CHOOSE = (
 _ALONE = (
     r"[\"'(*$\[]*(?:[A-Za-z]|[-+]?[$€£]?\d[\d.,/]*(?:\s?%)?|yes|no|true|false)[)\"'\]*$]*[ \t]*[.!]?[)\"'\]*]*[ \t]*$"
 )
+#: Labels that stand in front of other things too: a mark only in front of an answer alone, or of a letter and its option.
+_LABELS = (
+    r"(?:(?:option|choice|response|result|selection|selected|pick|opción|opção|alternativa|auswahl|wahl|choix|elección"
+    r"|escolha|scelta)\s*:|(?:选项|選項|选择|選擇)\s*:|ans\b\.?\s*:?)"
+    rf"(?=\s*(?:{_ALONE}|[(\[]?[A-Z][).:\]]+\s))"
+)
+#: "The answer's B."
+_SHORT_IS = r"answer's(?=\s+[\"'(*$\[]*(?-i:[A-Z\d$€£-]|(?:yes|no|true|false)\b))"
 #: A heading has no answer; it is one if it is the last line, or holds an answer alone. Four hashes mark one anywhere.
 _HASHES = rf"#{{4,}}(?=\s)|#{{2,3}}(?=[ \t]+(?:{_ALONE}|[^\n]*\S\s*\Z))"
 #: "### Final Answer" as a line of its own: a mark only in front of a short line that stands alone.
@@ -91,7 +99,7 @@ _HEADING = (
     r"(?:[ \t]+finale?)?[ \t]*\n(?=\s*[^\s#][^\n]{0,24}(?:\n\s*[\n#]|\s*\Z))"
 )
 _CUE = re.compile(
-    rf"(?<![{LATIN}])(?:{_LATIN_CUES}|{_HEADS}|{_CORRECTION})|^\s*(?:{_HASHES})|^{_HEADING}|{_JOINED_CUES}|{_CHOOSE}",
+    rf"(?<![{LATIN}])(?:{_LATIN_CUES}|{_HEADS}|{_CORRECTION}|{_LABELS}|{_SHORT_IS})|^\s*(?:{_HASHES})|^{_HEADING}|{_JOINED_CUES}|{_CHOOSE}",
     re.IGNORECASE | re.MULTILINE,
 )
 _CLAUSE_END = re.compile(r"(?:[.?;]|(?<!\d)!)(?=[\s\"'*)\]]|$)|[。\n]")
