@@ -169,3 +169,26 @@ def test_the_labels_hold_for_numbers_and_words_too():
     assert extract_number("Response: it took 3 steps.\nSo 42.") == 42
     assert answers_match("The answer's Paris.", "Paris")
     assert extract_yes_no("Response: No\n\nYes would be wrong.") == "no"
+
+
+@pytest.mark.parametrize(
+    ("text", "options", "letter"),
+    [
+        ("The answer is 0.5", ("5", "50"), None), ("1,500.", ("500", "50"), None), ("The answer is -20.", ("20", "30"), None),
+        ("The answer is 12.5 m/s", ("12", "13"), None), ("The answer is 2/3", ("2", "3"), None), ("It is .5", ("5", "6"), None),
+        ("The answer is 1.25 N", ("25 N", "20 N"), None), (r"\boxed{\frac{1}{2}}", ("1", "3"), None), ("It is 12:30.", ("12", "30"), None),
+        ("$x+1$", ("x", "y"), None), ("So it is x + 1.", ("1", "2"), None), ("The answer is 2^10.", ("2", "10"), None), ("2*5", ("5", "6"), None),
+        ("The answer is non-linear", ("linear", "quadratic"), None), ("No change.", ("change", "growth"), None),
+        ("It stays without change.", ("change", "growth"), None), ("20% of them left", ("20", "30"), None), ("the 20-year plan", ("20", "30"), None),
+        ("The answer is 20%.", ("20", "0.2"), None), ("The answer is 20%.", ("20%", "20"), "A"), ("The answer is 20%.", ("30", "20"), "B"),
+        ("The answer is 0.5", ("0.5", "5"), "A"), ("The answer is 0.5", ("5", "1/2"), "B"), (r"\boxed{\frac{1}{2}}", ("1", "1/2"), "B"),
+        (r"The answer is \frac{1}{2}.", (r"$\frac{1}{2}$", "1"), "A"), ("1,500.", ("500", "1500"), "B"),
+        ("The answer is 1500.", ("1,500", "500"), "A"), ("The answer is -20.", ("20", "-20"), "B"), ("The answer is +5 V", ("5 V", "6 V"), "A"),
+        ("The answer is 12.5 m/s.", ("12 m/s", "12.5 m/s"), "B"), ("The answer is $20.", ("$20", "$30"), "A"), ("The answer is $20.", ("20", "30"), "A"),
+        ("x = 5", ("5", "6"), "A"), ("So there is no change.", ("no change", "change"), "A"), ("It is linear.", ("linear", "non-linear"), "A"),
+        ("It is non-linear.", ("linear", "non-linear"), "B"), ("It is C++.", ("C", "C++"), "B"), ("It is 5.", ("5", "5.5"), "A"),
+        ("The change is large, 5, as said.", ("5", "6"), "A"), ("It is 5 (five).", ("5", "6"), "A"),
+    ],
+)  # fmt: skip
+def test_an_option_is_named_by_its_words_and_not_by_a_part_of_others(text, options, letter):
+    assert extract_letter(text, "AB", options) == letter

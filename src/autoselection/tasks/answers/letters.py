@@ -17,6 +17,7 @@ from autoselection.tasks.answers.marks import (
     tagged,
     unwrapped,
 )
+from autoselection.tasks.answers.numbers import whole_number
 from autoselection.tasks.answers.plain import lines_of, normalised, plain, visible
 
 #: Nothing of a word stands in front of the letter, nothing behind it.
@@ -74,7 +75,7 @@ _CATEGORY = re.compile(
 )
 _SINGLE = re.compile(r"(?<![A-Za-z])[A-Za-z](?![A-Za-z])")
 _NOT = re.compile(
-    r"(?:\b(?:not|never|nor|neither|cannot|except|rather\s+than|instead\s+of|nicht|kein\w*|pas)|n't)\s+(?:be\s+)?(?:(?:the|an?)\s+)?$",
+    r"(?:\b(?:not|no|non|without|never|nor|neither|cannot|except|rather\s+than|instead\s+of|nicht|kein\w*|pas)|n't)\s+(?:be\s+)?(?:(?:the|an?)\s+)?$",
     re.I,
 )
 
@@ -252,15 +253,32 @@ def _letter_and_text(line: str, letters: str, choices: Sequence[str]) -> str | N
     return next((letter for letter, text in pairs if words == f"{letter.casefold()} {normalised(text)}"), None)
 
 
+#: What an option's words stand beside where they are a part of something else: "0.5", "-20", "x + 1", "non-linear", "20%".
+_PART_BEFORE = rf"(?<![{LATIN}^/-])(?<!\d[.,:])(?<![\w)}}]\+)(?<![\w)}}] \+ )(?<![\w)]\*)"
+_PART_BEHIND = rf"(?![{LATIN}%^/]|[.,:]\d|-\w|\s?\+|\*[\w(])"
+#: Nor is a number one that follows a point or stands in braces: ".5", "\frac{1}{2}".
+_NUMBER_BEFORE = r"(?<![.{])"
+
+
 def _says(said: str, own: str) -> bool:
-    """Whether the words of an option stand somewhere without a "not" in front of them."""
-    places = re.finditer(rf"(?<![{LATIN}]){re.escape(own)}(?![{LATIN}])", said, re.IGNORECASE)
+    """Whether the words of an option stand somewhere, not as a part of others, without a "not" in front of them."""
+    before = _PART_BEFORE + _NUMBER_BEFORE if own[0].isdigit() else _PART_BEFORE
+    places = re.finditer(rf"{before}{re.escape(own)}{_PART_BEHIND}", said, re.IGNORECASE)
     return any(not _NOT.search(said[: match.start()]) for match in places)
 
 
 def _by_text(text: str, letters: str, choices: Sequence[str]) -> str | None:
-    """The letter of the one option whose words stand in ``text``; an option inside a longer one found does not count."""
+    """The letter of the one option whose words stand in ``text``; an option inside a longer one found does not count.
+
+    A text that is a number names the option of the same value.
+    """
     said = normalised(text)
+    number = whole_number(text)
+    numbers = [whole_number(choice) for choice in choices[: len(letters)]]
+    if number and any(numbers):
+        equal = [letter for letter, own in zip(letters, numbers, strict=False) if own and number.same(own)]
+        written = [letter for letter, own in zip(letters, choices, strict=False) if normalised(own) == said]
+        return (written + equal)[0] if len(written) == 1 or len(equal) == 1 else None
     found = {
         index: re.escape(own)
         for index, own in enumerate(map(normalised, choices[: len(letters)]))

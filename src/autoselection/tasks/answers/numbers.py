@@ -110,6 +110,12 @@ def read_gold(gold: str) -> Reading | None:
     return _in_fragment(plain(gold), exact=True)
 
 
+def whole_number(text: str) -> Number | None:
+    """The number that a text is and holds nothing else beside."""
+    found = _whole(_bare(plain(text)))
+    return found if isinstance(found, Number) else None
+
+
 def is_number(gold: str) -> bool:
     """Whether a gold answer is a number and nothing else, or mathematics in LaTeX."""
     fragment = plain(gold).strip()
