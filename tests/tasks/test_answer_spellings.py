@@ -192,3 +192,24 @@ def test_the_labels_hold_for_numbers_and_words_too():
 )  # fmt: skip
 def test_an_option_is_named_by_its_words_and_not_by_a_part_of_others(text, options, letter):
     assert extract_letter(text, "AB", options) == letter
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "60 cm²", "The area is 60 cm².", "So 5 × 12 = 60 cm².", "60 m^2", "The area is 60 m^2.", "60 cm^{2} in total.", "60 m³",
+        r"So the area is $60\text{ cm}^2$.", r"The area is 60 $\text{cm}^2$.", r"60\,\mathrm{cm}^{2}", "60 cm2", "It is 60 km2.", "60 m²/s²",
+        "It is 60 m² of floor.", "**60 cm³**", "60 ft²", "60 in³", "60 kg·m²", "60 kg/m³", "60 W/m²", "60 m/s²", "60 m/s^2", "60 m/s2",
+        r"$60\ \text{m/s}^2$", "60 m s⁻²", "60 kg m^2 s^-2", "60 square metres", "60 units²", "It is 4 m by 15 m, so 60 m².",
+        "The answer is 60 cm²", r"\boxed{60\text{ cm}^2}", r"So the length is $60\text{ m}$.", r"$60\text{ m}$",
+    ],
+)  # fmt: skip
+def test_a_raised_unit_is_no_number(text):
+    assert extract_number(text) == 60
+
+
+@pytest.mark.parametrize(
+    "text", ["So A = 3 s^2", "So A = 3s^2", "So V = 3L^2", "60 cm² + 3 cm²", "So 60 cm + 3 cm", "So it is x^2", "3 N2", "So 4 a b^2"]
+)  # fmt: skip
+def test_a_raised_variable_and_a_sum_of_units_stay_unread(text):
+    assert extract_number(text) is None

@@ -27,7 +27,7 @@ from autoselection.tasks.answers.marks import (
     unwrapped,
 )
 from autoselection.tasks.answers.plain import lines_of, plain, visible
-from autoselection.tasks.answers.quantities import CURRENCY, MONTH, scaled
+from autoselection.tasks.answers.quantities import CURRENCY, MONTH, scaled, without_exponents_of_units
 
 #: Longer runs of digits are not numbers a task asks for, and would take long to compare (characters).
 _LONGEST_NUMBER = 200
@@ -154,6 +154,10 @@ def read_number(text: str) -> Reading | None:
     return _last(lines)
 
 
+#: Dollar signs around LaTeX are no money: "$5\text{ m}$" is five metres.
+_FORMULA = re.compile(r"(?<!\\)\$([^$]*\\[A-Za-z ,;:!][^$]*)(?<!\\)\$")
+
+
 def _last(lines: list[str]) -> Reading | None:
     """The last number of a text without a mark."""
     line = next((line for line in reversed(lines) if _RUN.search(line)), None)
@@ -164,7 +168,9 @@ def _last(lines: list[str]) -> Reading | None:
         inside = next(filter(None, segment.groups()))
         if not _RUN.search(line[segment.end() :]) and math_part(tidy(inside)) == tidy(inside).strip():
             return _in_fragment(inside, exact=True)
+    line = _FORMULA.sub(r"\1", line)
     line = as_slashes(re.sub(" {2,}", " ", _NEGATED.sub(" ", tidy(unwrapped(line)))))  # long blanks take long
+    line = without_exponents_of_units(line)
     run = None
     for run in _RUN.finditer(line):  # noqa: B007 - the last one is wanted
         pass
@@ -374,7 +380,8 @@ def _sign(before: str, *, exact: bool) -> int | None:
         return None
     if re.search(r"[*+x<>]\s*$", rest) and not re.search(r"<[^<>]*>\s*$|^\s*[*+>]\s*$", rest):
         left = rest.rstrip()[:-1]
-        return None if rest.rstrip()[-1] in "<>" or _OPERAND.search(left) or left.rstrip().endswith("*") else sign
+        counted = _OPERAND.search(left) or re.search(r"\d\s?[A-Za-z]+\s*$", left)  # "60 cm + 3 cm"
+        return None if rest.rstrip()[-1] in "<>" or counted or left.rstrip().endswith("*") else sign
     if re.search(r"(?:[/÷·]|\\[a-zA-Z]+)\s+$", rest):
         return None
     return sign

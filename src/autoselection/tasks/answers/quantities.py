@@ -56,6 +56,16 @@ _UNITS = re.compile(
     r"[mghsLlNJWVACFdt]|[kmcnd]?m|[kmµμ]g|[mcd]?[lL]|ft|in|yd|mi|lbs?|oz|hrs?|mins?|sec|[kMG]?Hz|[kMGm]?W|Wh|k[VNJ]|m[AV]|[kKMGT]B|[MGm]b"
     r"|k?Pa|Nm|ha|[pq]t|px|[ap]m|[AP]M|st|nd|rd|th|wk|mo|yr|pp|cc|kt|er|re|me|ème|eme|º|ª"
 )
+_LENGTH = (
+    r"(?:[mckdnµμ]?m|in|ft|yd|mi|units?|inch(?:es)?|feet|foot|yards?|miles?|(?:centi|milli|kilo|deci)?met(?:er|re)s?)"
+)
+_MEASURE = rf"(?:{_LENGTH}|[mnµμ]?s|sec(?:onds?)?|min|h|hr|[mk]?g|mol|[cmd]?[lL]|[kM]?[NWJ]|[kM]?Pa|[AVKC])"
+_EXPONENT = r"(?:\^\{-?\d\}|[23](?!\w|[.,]\d))"
+_BETWEEN = r"\s?[/·*]?\s?"
+#: A number with its units, of which the last is raised: "60 cm^{2}", "9.8 m/s2", "3 m s^{-2}". A lone "s^{2}" may be a variable.
+_RAISED = re.compile(
+    rf"(\d[\s$]*(?:(?:{_MEASURE}{_EXPONENT}?{_BETWEEN}){{1,3}}{_MEASURE}|{_LENGTH}))(?<=[A-Za-z]){_EXPONENT}"
+)
 _SPACED_LETTERS = frozenset("mgshlLNJWVCFdt")
 _FUNCTIONS = frozenset({"sin", "cos", "tan", "log", "sqrt", "exp", "mod", "pi", "xyz", "abc"})
 _UNIT = re.compile(r"[A-Za-z\u00c0-\u024fµμΩ]+")
@@ -165,6 +175,13 @@ def scaled(text: str, end: int, *, money: bool = False, whole: bool = True) -> S
     if letter and not attached and letter.group(1) not in _SPACED_LETTERS:
         return none
     return Scaled(factor, own_end, more, percent is not None)
+
+
+def without_exponents_of_units(text: str) -> str:
+    """The text with "60 cm" for "60 cm^{2}", so that the exponent is not taken for the number."""
+    while (shorter := _RAISED.sub(r"\1", text)) != text:  # "kg m^{2} s^{-2}" has two
+        text = shorter
+    return text
 
 
 def _scale(text: str, position: int, money: bool) -> tuple[int, Fraction]:
