@@ -213,3 +213,26 @@ def test_a_raised_unit_is_no_number(text):
 )  # fmt: skip
 def test_a_raised_variable_and_a_sum_of_units_stay_unread(text):
     assert extract_number(text) is None
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["Answer:\n- 12 apples", "The answer is:\n- 12", "The answer is:\n\n- 12", "The answer is — 12.",
+     "The answer is:\n* 12", "The answer is:\n• 12", "**Answer:**\n- **12**", "Die Antwort lautet:\n– 12 Äpfel"],
+)  # fmt: skip
+def test_a_bullet_or_a_dash_is_no_minus(text):
+    assert extract_number(text) == 12 and not answers_match(text, "-12")
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["The answer is -12", "The answer is −12", "The answer is –12.", r"\boxed{- 12}", "<answer>- 12</answer>", "$x = - 12$",
+     "Answer: $-12$", "The answer is $- 12$.", "The answer is:\n-12", "The answer is:\n$$- 12$$", "The answer is - 12", "#### -12"],
+)  # fmt: skip
+def test_a_minus_stays_one(text):
+    assert extract_number(text) == -12
+
+
+def test_a_bullet_is_no_part_of_a_letter_or_of_words():
+    assert extract_letter("The answer is:\n- B", "ABCD") == "B"
+    assert answers_match("The answer is:\n- Paris", "Paris") and extract_yes_no("Answer:\n- No") == "no"

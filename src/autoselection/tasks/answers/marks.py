@@ -103,6 +103,8 @@ _CUE = re.compile(
     re.IGNORECASE | re.MULTILINE,
 )
 _CLAUSE_END = re.compile(r"(?:[.?;]|(?<!\d)!)(?=[\s\"'*)\]]|$)|[。\n]")
+#: A dash that begins a line is a bullet, no minus, if a blank stands behind it.
+_BULLET = re.compile(r"^\s*\n\s*[-•*]\s+")
 _BOLD_SIGNS = re.compile(r"(?<![A-Za-z0-9)\]}])\*\*|\*\*(?![A-Za-z0-9(-])|(?<!\w)__|__(?!\w)")
 _BOLD = re.compile(
     r"(?<![A-Za-z0-9)\]}])\*\*([^*\n]+?)\*\*|(?<!\w)__([^_\n]+?)__|<(?:b|strong)>([^<\n]+?)</", re.IGNORECASE
@@ -171,7 +173,8 @@ def _behind_cues(text: str) -> list[str]:
     """What stands behind the cues, last first; the answer may stand in the next line."""
     text = without_bold(text)
     found = list(_CUE.finditer(text))[-_MOST_MARKS:][::-1]
-    return [unwrapped(text[cue.end() : cue.end() + _REACH]).lstrip(" \t:*\"'").lstrip() for cue in found]
+    rests = [unwrapped(text[cue.end() : cue.end() + _REACH]).lstrip(" \t:*\"'") for cue in found]
+    return [_BULLET.sub("", rest).lstrip() for rest in rests]
 
 
 def without_bold(text: str) -> str:

@@ -25,6 +25,7 @@ from autoselection.tasks.answers.marks import (
     refuses,
     tagged,
     unwrapped,
+    without_bold,
 )
 from autoselection.tasks.answers.plain import lines_of, plain, visible
 from autoselection.tasks.answers.quantities import CURRENCY, MONTH, scaled, without_exponents_of_units
@@ -135,7 +136,7 @@ def read_number(text: str) -> Reading | None:
     if not lines:
         return None
     marked = [*boxed(text), *tagged(text)]
-    if not marked and (bare := _whole(_bare(lines[-1]))) is not None:
+    if not marked and (bare := _whole(_bare(without_bold(lines[-1])))) is not None:
         return bare
     for fragment in marked:
         if (found := _in_fragment(fragment, exact=True)) is not None:
