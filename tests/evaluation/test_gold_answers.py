@@ -16,6 +16,7 @@ from autoselection.cli import app
 from autoselection.errors import ConfigError
 from autoselection.evaluation import evaluate
 from autoselection.tasks import TaskConfig, TaskItem, items_fingerprint, load_items
+from autoselection.tasks.answers import answers_match, can_be_gold
 from autoselection.tasks.convert import convert
 from autoselection.tasks.convert.golds import Unusable, accepted, number
 
@@ -65,6 +66,24 @@ def test_a_gold_number_is_the_number_that_is_written(value, wanted, form):
 def test_what_is_no_number_is_refused(value):
     with pytest.raises(Unusable, match="number"):
         number(value)
+
+
+@pytest.mark.parametrize(
+    "value", [r"\frac12", r"90^\circ", "x^2", "(2, 3)", "3, 5, 7", "1,-2", "2x + 3", r"$\frac12$", r"12\text{ cm}", r"\$18.90", "x = 5"]
+)  # fmt: skip
+def test_mathematics_stays_as_it_is_written_and_is_read(value):
+    assert number(value) == (value, "clear")
+    assert can_be_gold(value, kind="number") and answers_match(rf"\boxed{{{value}}}", value, kind="number")
+
+
+def test_two_roots_among_mathematics_are_no_proof_of_decimal_commas(tmp_path):
+    for name, others in (("latex", [r"\frac12", "7"]), ("points", ["2.5", "7"]), ("lists", ["3, 5, 7", "7"])):
+        texts = ["1,2", "1,234", "70,000", *others]
+        records = [{"question": f"{i}?", "answer": text} for i, text in enumerate(texts)]
+        report = convert("number", [str(jsonl(tmp_path / f"{name}.jsonl", records))], tmp_path / name, target=0, dev=1)
+        assert sorted(item["answer"] for item in read(tmp_path / name)) == sorted(["1234", "70000", *others])
+        assert report.unusable == {"the answer could be a number or two (1,2)": 1}
+        assert "record 1: '1,2' could be a number or two" in report.refused[0]
 
 
 @given(st.integers(-(10**9), 10**9))

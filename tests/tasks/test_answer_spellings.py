@@ -236,3 +236,47 @@ def test_a_minus_stays_one(text):
 def test_a_bullet_is_no_part_of_a_letter_or_of_words():
     assert extract_letter("The answer is:\n- B", "ABCD") == "B"
     assert answers_match("The answer is:\n- Paris", "Paris") and extract_yes_no("Answer:\n- No") == "no"
+
+
+@pytest.mark.parametrize("form", [r"\boxed{{{}}}", "The answer is ${}$.", "Answer: {}", "{}", "**{}**"])
+@pytest.mark.parametrize(
+    ("gold", "right", "wrong"),
+    [
+        ("2x + 3", ("2x+3", "3 + 2x", "2x + 3"), ("2x+4", "3", "2")), ("9i+6", ("6+9i", "9i + 6"), ("9i-6", "6")),
+        ("p-q", ("p - q",), ("q - p", "p")), ("x=5", ("x = 5", "5"), ("x = 6", "6")), ("y = 2x+3", ("2x + 3", "y=2x+3"), ("y = 2x", "3")),
+        ("x > 3", ("x>3",), ("x < 3", "3")), ("1/x", ("1 / x",), ("1", "x")), ("3, 5, 7", ("3,5,7", "3, 5, 7"), ("3, 5", "3, 7, 5", "7", "3")),
+        (r"\frac{3}{2},-\frac{1}{2}", (r"\frac{3}{2}, -\frac{1}{2}", "1.5, -0.5"), (r"\frac{3}{2}", r"-\frac{1}{2}")),
+        ("1,-2", ("1, -2",), ("1", "-2", "-2, 1")), ("1, 2", ("1,2", "1, 2"), ("1.2", "1", "2", "1, 3")), ("1,2", ("1, 2", "1,2"), ("1, 3", "1")),
+        (r"5, \sqrt{2}", (r"5,\sqrt{2}",), ("5", "5, 2")), ("5", ("5",), (r"5, \sqrt{2}", "5, 6")), ("10, 20, 30", ("10,20,30",), ("30", "10, 20")),
+        ("x^2+y^2=25", ("x^2 + y^2 = 25", "y^2+x^2=25"), ("25", "x+y=25", "x^2+y^2=16")), ("2x+3=0", ("2x + 3 = 0",), ("0", "5x-1=0")),
+    ],
+)  # fmt: skip
+def test_mathematics_in_plain_signs_is_mathematics(gold, right, wrong, form):
+    assert [text for text in right if not answers_match(form.format(text), gold)] == []
+    assert [text for text in wrong if answers_match(form.format(text), gold)] == []
+
+
+@pytest.mark.parametrize(
+    ("gold", "kind"),
+    [
+        ("2x + 3", "number"), ("x=5", "number"), ("3, 5, 7", "number"), ("1,-2", "number"), ("i+1", "number"), ("p-q", "text"),
+        ("F-16", "text"), ("e2-e4", "text"), ("H2O", "text"), ("x1 + x2", "text"), ("C++", "text"), ("(1+2)*8", "text"), ("3 × 4", "text"),
+        ("3 - 4", "text"), ("555-1234", "text"), ("2021-05-03", "text"), ("A, B", "text"), ("1-0", "text"), ("x == 5", "text"), ("A/B", "text"),
+        ("18 + 1,000 + 90", "text"), ("2 and 1/2", "number"), ("24/7", "number"), ("n!", "text"),
+    ],
+)  # fmt: skip
+def test_names_ranges_and_sums_of_numbers_are_no_mathematics(gold, kind):
+    assert kind_of(gold) == kind
+    assert (
+        answers_match(gold, gold)
+        and answers_match(f"The answer is {gold}.", gold)
+        and answers_match(rf"\boxed{{{gold}}}", gold)
+    )
+
+
+def test_mathematics_in_words_is_found_without_a_mark():
+    assert answers_match("So the circle is $x^2+y^2=25$.", "x^2+y^2=25")
+    assert answers_match("So the circle is x^2 + y^2 = 25.", "x^2+y^2=25")
+    assert answers_match("So a + b = 7.", "7") and answers_match(r"\boxed{a+b=7}", "7")
+    assert not answers_match("So the circle is x^2 + y^2 = 16.", "x^2+y^2=25")
+    assert answers_match("3 - 4", "3-4") and not answers_match("3, 4", "7") and extract_number("3, 4") is None

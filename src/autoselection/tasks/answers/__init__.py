@@ -23,6 +23,7 @@ from autoselection.tasks.answers.numbers import (
     Expression,
     Number,
     extract_number,
+    is_formula,
     is_number,
     number_matches,
     read_gold,
@@ -62,14 +63,17 @@ def answers_match(
         letters: the option letters of a multiple-choice item; empty for other items.
         choices: the texts of the options, so that a text that names an option by its words is understood.
         kind: how to read the answer. ``auto``: a letter if there are ``letters`` or the gold answer is one in brackets
-            (``(B)``), a number if it is one or is mathematics in LaTeX, yes or no if it is that, else text.
+            (``(B)``), a number if it is one or is mathematics, yes or no if it is that, else text.
 
     Raises:
         MissingExtraError: an answer is mathematics, and math-verify is not installed.
     """
     if not isinstance(gold, str):
         return any(answers_match(generated, one, letters, choices=choices, kind=kind) for one in gold)
-    kind = kind_of(gold, letters) if kind == "auto" else kind
+    if kind == "auto":
+        kind = kind_of(gold, letters)
+        if kind == "number" and is_formula(gold) and text_matches(generated, gold):
+            return True
     if kind == "choice":
         letter = extract_letter(gold, letters or LETTERS)
         return letter is not None and extract_letter(generated, letters or LETTERS, choices) == letter

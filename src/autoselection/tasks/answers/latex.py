@@ -100,3 +100,22 @@ def math_part(text: str) -> str | None:
     if _OPEN_END.search(found) or not _WORD.match(rest) or re.match(r"\s*[\d%°]", rest):
         return None
     return found
+
+
+_OPERATION = re.compile(r"[\w)}\]!]\s*[-+*/=<>]\s*[-+]?[\w(\\{\[]")
+
+
+def compact_formula(text: str) -> str | None:
+    """A text that is mathematics with an operator, without its blanks; None for others."""
+    if _MATH.fullmatch(text.strip()) is None or _OPERATION.search(text) is None:
+        return None
+    return "".join(text.split())
+
+
+_FORMULAS = re.compile(rf"(?<![A-Za-z\\]){_MATH.pattern}")
+
+
+def last_formula(line: str) -> str | None:
+    """The last run of mathematics in a line."""
+    found = _FORMULAS.findall(line)
+    return found[-1].strip() if found else None

@@ -8,13 +8,20 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from decimal import Decimal
 from fractions import Fraction
 from typing import Final
 
 from autoselection.tasks.answers import mathematics
-from autoselection.tasks.answers.latex import as_slashes, displays_in_one_line, math_part, tidy
+from autoselection.tasks.answers.latex import (
+    as_slashes,
+    compact_formula,
+    displays_in_one_line,
+    last_formula,
+    math_part,
+    tidy,
+)
 from autoselection.tasks.answers.marks import (
     LATIN,
     SEVERAL,
@@ -37,10 +44,16 @@ _LARGEST_EXPONENT = 300
 
 @dataclass(frozen=True)
 class Number:
-    """A number as written: its exact value, and whether a percent sign stood behind it (not divided by 100)."""
+    """A number as written.
+
+    Attributes:
+        value: exact, not divided by 100 where a percent sign stood behind it.
+        pair: its spelling where that could be two numbers as well ("1,2").
+    """
 
     value: Fraction
     percent: bool = False
+    pair: str = ""
 
     def same(self, other: Number) -> bool:
         """Equal, or equal once the one percentage of the two is divided by 100 ("50%" is "0.5" and is "50")."""
@@ -61,9 +74,14 @@ class Number:
 
 @dataclass(frozen=True)
 class Expression:
-    """A marked answer that is mathematics and no plain number, as LaTeX."""
+    """A marked answer that is mathematics and no plain number, as LaTeX.
+
+    Attributes:
+        listed: several numbers in their order, as a tuple ("3, 5, 7").
+    """
 
     latex: str
+    listed: bool = False
 
 
 class Unreadable:
@@ -83,7 +101,7 @@ def extract_number(text: str) -> Fraction | None:
     """
     found = read_number(text)
     if isinstance(found, Expression):
-        return mathematics.value(found.latex)
+        return None if found.listed else mathematics.value(found.latex)
     return found.value if isinstance(found, Number) else None
 
 
@@ -94,9 +112,13 @@ def number_matches(generated: str, gold: str) -> bool:
         MissingExtraError: one of the two is an expression, and math-verify is not installed.
     """
     wanted = read_gold(gold)
-    found = read_number(generated)
+    found = read_number(generated, equation=isinstance(wanted, Expression) and "=" in wanted.latex)
     if isinstance(found, Number) and isinstance(wanted, Number):
         return found.same(wanted)
+    if isinstance(found, Expression) and isinstance(wanted, Number) and found.listed:
+        return bool(wanted.pair) and mathematics.same(f"({wanted.pair})", found.latex)
+    if isinstance(found, Number) and isinstance(wanted, Expression) and wanted.listed:
+        return bool(found.pair) and mathematics.same(wanted.latex, f"({found.pair})")
     if not isinstance(found, (Number, Expression)) or not isinstance(wanted, (Number, Expression)):
         return False
     if isinstance(wanted, Number):
@@ -108,7 +130,7 @@ def number_matches(generated: str, gold: str) -> bool:
 
 def read_gold(gold: str) -> Reading | None:
     """How a gold answer of kind ``number`` is read."""
-    return _in_fragment(plain(gold), exact=True)
+    return _in_fragment(plain(gold), exact=True, equation=True)
 
 
 def whole_number(text: str) -> Number | None:
@@ -118,19 +140,37 @@ def whole_number(text: str) -> Number | None:
 
 
 def is_number(gold: str) -> bool:
-    """Whether a gold answer is a number and nothing else, or mathematics in LaTeX."""
+    """Whether a gold answer is a number and nothing else, or mathematics."""
+    return isinstance(_whole(plain(gold).strip()), Number) or is_mathematics(gold)
+
+
+def is_mathematics(gold: str) -> bool:
+    """Whether a gold answer is mathematics, in LaTeX or in plain signs."""
     fragment = plain(gold).strip()
-    if isinstance(_whole(fragment), Number):
-        return True
     words = unwrapped(fragment)
     if words != fragment and re.match(r"[^\d=]*(?<![\\A-Za-z])[A-Za-z]{3,}[^\d=]*\d", words):
         return False  # "\text{June } 20" is no number
-    mathematical = "\\" in fragment or "^" in fragment or _TUPLE.fullmatch(fragment)
+    mathematical = "\\" in fragment or "^" in fragment or _TUPLE.fullmatch(fragment) or is_formula(fragment)
     return bool(mathematical) and isinstance(read_gold(fragment), (Number, Expression))
 
 
-def read_number(text: str) -> Reading | None:
-    """The answer of a text; None if it holds none."""
+def is_formula(gold: str) -> bool:
+    """Whether a gold answer is mathematics in plain signs: an expression in variables, or several numbers."""
+    shown = plain(gold).strip()
+    if "\\" in shown or "^" in shown or math_part(shown) != shown:
+        return False
+    named = re.search(r"[A-Za-z]\d|(?<![\w)])(?:[A-Z]-\d+|\d+-[A-Z])(?![\w(])", shown)  # x1, e2-e4, F-16
+    return _list(shown) is not None or (
+        compact_formula(shown) is not None and bool(_VARIABLE.search(shown)) and not named
+    )
+
+
+def read_number(text: str, *, equation: bool = False) -> Reading | None:
+    """The answer of a text; None if it holds none.
+
+    Args:
+        equation: an equation in variables is wanted, and not what it says on its right.
+    """
     text = displays_in_one_line(plain(visible(text)))
     lines = lines_of(text)
     if not lines:
@@ -139,27 +179,27 @@ def read_number(text: str) -> Reading | None:
     if not marked and (bare := _whole(_bare(without_bold(lines[-1])))) is not None:
         return bare
     for fragment in marked:
-        if (found := _in_fragment(fragment, exact=True)) is not None:
+        if (found := _in_fragment(fragment, exact=True, equation=equation)) is not None:
             return found
     for fragment in clauses(text):
         if _BOUND.match(fragment):
             return UNREADABLE
-        if (found := _in_fragment(fragment, exact=False)) is not None:
+        if (found := _in_fragment(fragment, exact=False, equation=equation)) is not None:
             return found
     for span in bold(text):
         run = _RUN.search(span)
         if run and not re.search(rf"[{LATIN}]", span[: run.start()]):
-            return _in_fragment(span, exact=False)
+            return _in_fragment(span, exact=False, equation=equation)
     if refuses(lines[-1]):
         return None
-    return _last(lines)
+    return _list(_bare(tidy(unwrapped(lines[-1])))) or _last(lines, equation=equation)
 
 
 #: Dollar signs around LaTeX are no money: "$5\text{ m}$" is five metres.
 _FORMULA = re.compile(r"(?<!\\)\$([^$]*\\[A-Za-z ,;:!][^$]*)(?<!\\)\$")
 
 
-def _last(lines: list[str]) -> Reading | None:
+def _last(lines: list[str], *, equation: bool) -> Reading | None:
     """The last number of a text without a mark."""
     line = next((line for line in reversed(lines) if _RUN.search(line)), None)
     if line is None:
@@ -168,8 +208,10 @@ def _last(lines: list[str]) -> Reading | None:
     for segment in re.finditer(r"\$([^$]+)\$|\\\((.+?)\\\)|\\\[(.+?)\\\]", line):
         inside = next(filter(None, segment.groups()))
         if not _RUN.search(line[segment.end() :]) and math_part(tidy(inside)) == tidy(inside).strip():
-            return _in_fragment(inside, exact=True)
+            return _in_fragment(inside, exact=True, equation=equation)
     line = _FORMULA.sub(r"\1", line)
+    if equation and (found := last_formula(tidy(unwrapped(line)))) and _is_equation(found):
+        return Expression(found)
     line = as_slashes(re.sub(" {2,}", " ", _NEGATED.sub(" ", tidy(unwrapped(line)))))  # long blanks take long
     line = without_exponents_of_units(line)
     run = None
@@ -192,7 +234,7 @@ def _whole(fragment: str) -> Reading | None:
     found = _quantity(text, run)
     if isinstance(found, Number):
         whole = not re.search(rf"[{LATIN}(]", CURRENCY.sub("", text[: run.start()], count=1))
-        return found if whole and scaled(text, run.end()).end == len(text) else None
+        return _with_pair(found, shown) if whole and scaled(text, run.end()).end == len(text) else None
     if _TUPLE.fullmatch(shown) and math_part(shown) == shown:
         return Expression(shown)
     structure = re.search(r"[\^!+*/=]|\\[a-zA-Z]|\d[-:]", shown)
@@ -209,15 +251,51 @@ _TUPLE = re.compile(r"(?:[(\[]|\\\{).*,.*(?:[)\]]|\\\})|[(\[]?\s*\\begin\{\w*mat
 _EQUATIONS = re.compile(r"=[^=,;]*\d[^=,;]*(?:,|;|\bor\b|\band\b)\s*[A-Za-z]\w*\s*=")
 
 
-def _in_fragment(fragment: str, *, exact: bool) -> Reading | None:
+#: A name that an equation gives a value: "x", "x_1", "f(x)", "\theta".
+_NAME = re.compile(r"\s*(?:\\?[A-Za-z]+(?:_\{?\w+\}?)?(?:\([A-Za-z0-9, ]*\))?)\s*")
+#: "3 x 4" is a product of numbers.
+_VARIABLE = re.compile(r"(?<![A-Za-z\\])(?!(?<=\d)x\s?\d|(?<=\d )x\s?\d)[A-Za-z](?![A-Za-z])")
+_PAIR = re.compile(r"[-+]?\d+,\d{1,2}")
+
+
+def _with_pair(found: Number, shown: str) -> Number:
+    return replace(found, pair=shown) if _PAIR.fullmatch(shown) else found
+
+
+def _list(shown: str) -> Expression | None:
+    """Several numbers or expressions with commas between them, as a tuple."""
+    shown = re.sub(r",?\s+and\s+(?!\d+/\d)", ", ", shown)  # "2 and 1/2" is one
+    if "," not in shown or "=" in shown or re.search(r"\d,\d{3}(?!\d)", shown):
+        return None
+    if re.fullmatch(r"[-+]?\d+,\d+", shown) or _value(shown.lstrip("+-")) is not None:  # a decimal comma
+        return None
+    commas = [place for place, depth in _depths(shown) if depth == 0 and shown[place] == ","]
+    parts = [
+        shown[start:end].strip() for start, end in zip([0, *(c + 1 for c in commas)], [*commas, None], strict=True)
+    ]
+    if len(parts) < 2 or not all(math_part(part) == part and not re.match(r"[<>]", part) for part in parts):
+        return None
+    return Expression(f"({shown})", listed=True)
+
+
+def _is_equation(shown: str) -> bool:
+    """Whether it is an equation in variables whose left side is more than a name ("x + y = 3")."""
+    left, sign, _ = shown.partition("=")
+    return bool(sign and _VARIABLE.search(left) and not _NAME.fullmatch(left) and math_part(shown) == shown)
+
+
+def _in_fragment(fragment: str, *, exact: bool, equation: bool = False) -> Reading | None:
     """The number of a marked fragment: behind its last equals sign, or its first.
 
     Args:
         exact: the fragment is the answer and nothing else (a box), so that one without a number is no number.
+        equation: as in :func:`read_number`.
     """
     shown = _bare(_NEGATED.sub(" ", tidy(unwrapped(fragment))))
     if not shown:
         return None
+    if equation and _is_equation(shown):
+        return Expression(shown)
     head = _ASIDE.split(shown, maxsplit=1)[0]
     if "=" in head and _EQUATIONS.search(shown):
         return SEVERAL
@@ -228,6 +306,8 @@ def _in_fragment(fragment: str, *, exact: bool) -> Reading | None:
     run = _RUN.search(text)
     if _TUPLE.fullmatch(shown) and math_part(shown) == shown:
         return Expression(shown)
+    if (listed := _list(shown)) is not None:
+        return listed
     if run is None:
         constant = math_part(shown) == shown and "\\" in shown
         return _expression(shown) if constant else UNREADABLE if exact else None
@@ -238,7 +318,7 @@ def _in_fragment(fragment: str, *, exact: bool) -> Reading | None:
         )
         part = tidy(part).strip() if part else None
         return UNREADABLE if part is None or _value(as_slashes(part)) is not None else _expression(part, exact=exact)
-    return found
+    return _with_pair(found, shown) if isinstance(found, Number) else found
 
 
 def _depths(text: str) -> Iterator[tuple[int, int]]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterator
 
+from autoselection.tasks.answers.latex import compact_formula
 from autoselection.tasks.answers.marks import bold, boxed, clause_endings, tagged, unwrapped, without_bold
 from autoselection.tasks.answers.plain import lines_of, normalised, plain, visible
 
@@ -48,9 +49,9 @@ def text_matches(generated: str, gold: str) -> bool:
         generated = _FENCE.sub("", generated)
     wanted = lines_of(gold)
     if len(wanted) == 1:
-        ours = {_without_article(form) for form in _gold_forms(gold, generated)}
+        ours = {_comparable(form) for form in _gold_forms(gold, generated)}
         theirs = _marked(generated) or lines_of(generated)[-1:]
-        return any(_without_article(form) in ours for fragment in theirs for form in _forms(fragment))
+        return any(_comparable(form) in ours for fragment in theirs for form in _forms(fragment))
     last = lines_of(generated)[-len(wanted) :]
     return [normalised(line) for line in last] == [normalised(line) for line in wanted]
 
@@ -77,8 +78,9 @@ def _forms(fragment: str) -> Iterator[str]:
         shown = bare
 
 
-def _without_article(form: str) -> str:
-    return _ARTICLE.sub("", form, count=1) if _ARTICLE.match(form) else form
+def _comparable(form: str) -> str:
+    """A form without its article; mathematics without blanks."""
+    return compact_formula(form) or (_ARTICLE.sub("", form, count=1) if _ARTICLE.match(form) else form)
 
 
 def _marked(text: str) -> list[str]:

@@ -33,6 +33,10 @@ _KEEPS = ("test", "dev", "validation", "target", "train", None)
 #: A subtask of yes/no items with so many items and one answer measures nothing (count).
 _CONSTANT_ITEMS = 10
 
+#: Numbers that have a decimal point, and those whose comma may stand between two.
+_POINT = re.compile(r"[-+]?(?:\d+(?:,\d{3})+\.\d+|\d+\.(?:\d{1,2}|\d{4,})|0?\.\d+)")
+_PAIR = re.compile(r"[-+]?\d+,\d{1,2}")
+
 #: Records with an answer that could be two numbers that are named (count).
 _MOST_REFUSED = 20
 
@@ -200,16 +204,26 @@ def _drafts(
                 f"{file.path}: right options seem to be counted from 1: none is number 0, and {from_one:,} records name as many "
                 "as there are options. Numbers are places from 0 here: subtract 1, or give letters (A, B, …) or the options' texts."
             )
-    if all(draft.form != "decimal comma" for draft, _ in drafts):
+    pairs = [draft for draft, _ in drafts if draft.form == "decimal comma"]
+    if not pairs:
         return drafts, unusable, []
+    clear = [draft for draft, _ in drafts if draft.form == "clear"]
+    points = any(_POINT.fullmatch(draft.raw.strip()) or re.search(r"[\\,]", draft.answer) for draft in clear)
+    if points and all(_PAIR.fullmatch(draft.raw.strip()) for draft in pairs):
+        # "1,2" among "2.5" or "\frac12" is no proof of decimal commas: it may be two roots.
+        form, told = "decimal comma", "the answer could be a number or two (1,2)"
+        why = "could be a number or two, since others in these files have a decimal point or are mathematics"
+    else:
+        form, told = "ambiguous", "the answer could be two numbers (1.234 or 1234)"
+        why = "could be two numbers, since others in these files have a decimal comma"
     refused = [
-        f"{place}: '{draft.raw[:40]}' could be two numbers, since others in these files have a decimal comma"
+        f"{place}: '{draft.raw[:40]}' {why}"
         for place, (draft, _) in zip(places, drafts, strict=True)
-        if draft.form == "ambiguous"
+        if draft.form == form
     ]
     if refused:
-        unusable["the answer could be two numbers (1.234 or 1234)"] = len(refused)
-    return [entry for entry in drafts if entry[0].form != "ambiguous"], unusable, refused
+        unusable[told] = len(refused)
+    return [entry for entry in drafts if entry[0].form != form], unusable, refused
 
 
 def _check_text(draft: ItemDraft) -> None:

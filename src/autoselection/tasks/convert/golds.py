@@ -10,6 +10,7 @@ from collections.abc import Iterator, Mapping
 from decimal import Decimal
 from typing import Any, Literal
 
+from autoselection.tasks.answers.numbers import is_mathematics
 from autoselection.tasks.answers.plain import normalised, plain
 
 
@@ -163,6 +164,7 @@ def number(value: Any) -> tuple[str, Form]:
 
     A comma is a decimal comma where it cannot be anything else (``1,5``, ``1.234,50``), and separates thousands where
     groups of three follow (``1,234``); that, and ``1.234``, are ambiguous where other numbers have a decimal comma.
+    Mathematics (``\\frac12``, ``x^2``, ``(2, 3)``, ``3, 5``) stays as it is written: answers of kind ``number`` read it.
 
     Raises:
         Unusable: it is no number.
@@ -173,7 +175,9 @@ def number(value: Any) -> tuple[str, Form]:
         raise Unusable("the answer is not a finite number")
     if not isinstance(value, str):
         return _decimal(Decimal(repr(value) if isinstance(value, float) else value)), "clear"
-    text = _CURRENCY.sub(r"\1", plain(value).strip()).strip()
+    if not re.fullmatch(r"[\d.,]*", value.strip()) and is_mathematics(value):
+        return value.strip(), "clear"
+    text = _CURRENCY.sub(r"\1", plain(value).strip().replace("{,}", ",")).strip()
     percent = "%" if text.endswith("%") else ""
     text = text.removesuffix("%").strip()
     sign = "-" if text.startswith("-") else ""
