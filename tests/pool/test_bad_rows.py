@@ -250,8 +250,11 @@ def test_file_of_bad_rows_only_is_refused_with_the_first_reason(write: Write, tm
     good, bad = write("good.jsonl", GOOD), write("bad.jsonl", messages(USER) + "\n" + messages())
     with pytest.raises(PoolError) as error:
         ingest([good, bad], tmp_path / "pool")
-    assert str(error.value) == (
-        f"{bad} holds no usable row; the first of 2 bad rows: {bad}:1: there is no assistant turn."
+    said = str(error.value)
+    assert said.startswith(f"{bad} holds no usable row; the first of 2 bad rows: {bad}:1: there is no assistant turn; ")
+    assert (
+        f"what would read it: `autoselection ingest {good} {bad} --out {tmp_path / 'pool'} --map prompt=…,response=…` with"
+        in said
     )
 
 

@@ -213,6 +213,93 @@ def test_a_log_without_an_answer_is_no_conversation_of_its_request(read: Read) -
     assert [bad.kind for bad in report.bad] == ["log without an answer"]
 
 
+ASKED = [ASK, SAY, {"role": "user", "content": "r"}]
+ANSWERED = [ASK, {**SAY, "weight": 0}, ASKED[2], {"role": "assistant", "content": "b"}]
+SHORT = {"role": "assistant", "content": "b"}
+
+
+@pytest.mark.parametrize("name", ["rows.jsonl", "rows.csv", "rows.parquet"])
+@pytest.mark.parametrize(
+    "row",
+    [
+        {"messages": ASKED, "response": "b"},
+        {"messages": ASKED, "Completion": "b"},
+        {"conversations": SHAREGPT[:3], "answer": "b"},
+        {"conversation": ASKED, "output": "b"},
+        {"messages": ASKED, "response": SHORT},
+        {"messages": ASKED, "completion": [SHORT]},
+        {"messages": ASKED, "prompt": "r", "response": "b"},
+        {"messages": ASKED, "choices": [{"message": SHORT, "finish_reason": "stop"}]},
+        {"request": {"messages": ASKED}, "response": SHORT},
+    ],
+)
+def test_an_answer_beside_turns_that_end_with_a_question_is_what_is_learnt(
+    row: dict[str, Any], name: str, read: Read
+) -> None:
+    if "prompt" in row:  # two readings: the command of the refusal reads them
+        with pytest.raises(PoolError, match=r"several row formats \(messages, prompt-completion\)") as error:
+            read([row], name)
+        mapped = str(error.value).split("--map ")[1].split("`")[0]
+        report, pool = read([row], name, map=parse_map(mapped))
+        assert pool.metas() == [{"prompt": "r"}]
+    else:
+        report, pool = read([row], name)
+        assert pool.metas() == [{}]
+    assert (pool.messages(), report.skipped) == ([ANSWERED], 0)
+
+
+def test_an_answer_beside_the_turns_is_read_in_every_row_that_has_one(read: Read) -> None:
+    called = {"role": "assistant", "content": "", "tool_calls": [{"name": "f", "arguments": "{}"}]}
+    result = {"role": "tool", "content": "4"}
+    plains = [{"messages": TWO, "response": None, "id": f"p{number}"} for number in range(40)]
+    others = [
+        {"messages": [ASK], "response": "a", "system": "s"},
+        {"messages": [ASK, called, result], "response": "a", "reasoning_content": "hm"},
+        {"messages": TWO, "response": "what another model said"},
+    ]
+    blocks = {"messages": CALL[:3], "response": "a"}
+    meant = [
+        [SYSTEM, ASK, SAY],
+        [ASK, {**called, "weight": 0}, result, {**SAY, "reasoning_content": "hm"}],
+        TWO,
+    ]
+    for rows, place in (([*plains, *others], 40), ([*others, *plains], 0)):
+        report, pool = read(rows)
+        assert pool.messages()[place : place + 3] == meant and not report.skipped
+        assert pool.metas()[place + 2] == {"response": "what another model said"}
+        assert any(
+            "2 rows of another shape than the file (messages) were read as prompt-completion (messages, response)"
+            in note
+            for note in report.notes
+        )
+    report, pool = read([blocks])
+    assert [turn["role"] for turn in pool.messages()[0]] == ["user", "assistant", "tool", "assistant"]
+    assert pool.messages()[0][1]["weight"] == 0 and pool.messages()[0][3] == SAY
+    report, pool = read([{"messages": ASKED, "response": "b"}], format="messages")  # as the user says, and nothing else
+    assert (pool.messages(), pool.metas()) == ([ASKED], [{"response": "b"}])
+
+
+def test_reasoning_beside_turns_and_their_answer_is_told_with_the_map(read: Read) -> None:
+    row = {"messages": [SYSTEM, ASK], "reasoning": "Let me think it over.", "answer": "a", "model": "R1"}
+    report, pool = read([row])
+    assert pool.messages() == [[SYSTEM, ASK, SAY]]
+    assert any("its rows were read as prompt-completion (messages, answer)" in note for note in report.notes)
+    (mapped,) = (note.split("--map ")[1].split("`")[0] for note in report.notes if "--map" in note)
+    _, pool = read([row], map=parse_map(mapped))
+    assert pool.messages() == [[SYSTEM, ASK, {**SAY, "reasoning_content": row["reasoning"]}]]
+    with pytest.raises(PoolError, match=r"with longer text beside 'answer'.*--map prompt=messages,response=solution`"):
+        read([{**row, "solution": LONG}])
+
+
+def test_a_system_prompt_of_another_name_is_named_by_the_proposed_map(read: Read) -> None:
+    row = {"system_prompt": "s", "question": "q", "response": "a", "reasoning": "Let me think it over."}
+    report, pool = read([row])
+    assert pool.messages() == [[SYSTEM, ASK, SAY]]
+    (note,) = report.notes
+    _, pool = read([row], map=parse_map(note.split("--map ")[1].split("`")[0]))
+    assert pool.messages() == [[SYSTEM, ASK, {**SAY, "reasoning_content": row["reasoning"]}]]
+
+
 # -- Maps, blocks, and what is counted ---------------------------------------------------------------------------------
 
 

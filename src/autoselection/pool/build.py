@@ -80,6 +80,7 @@ class _Counts:
     rows: int = 0
     skipped: int = 0
     first_problem: str | None = None  # of rows that are bad, not of another kind
+    first_mended: str = ""  # what would read that row, as the end of a sentence
     kinds: KindCounts = field(default_factory=KindCounts)
     nameless: int = 0  # rows that named no source
     otherwise: Counter[str] = field(default_factory=Counter)  # rows read as something akin to the file's format
@@ -215,7 +216,9 @@ class Build:
             raise self._no_usable_row(path, counts)
         self._kinds.update(counts.kinds)
         otherwise = (
-            f"{notebook.counted(rows, 'row')} of another shape than the file ({layout.name}) {'was' if rows == 1 else 'were'} read "
+            f"its rows were read as {name}"
+            if rows == counts.rows
+            else f"{notebook.counted(rows, 'row')} of another shape than the file ({layout.name}) {'was' if rows == 1 else 'were'} read "
             f"as {name}"
             for name, rows in counts.otherwise.most_common()
         )
@@ -241,7 +244,7 @@ class Build:
             )
         said = f", but {counts.kinds.sentence(counts.skipped, self.command)}" if counts.kinds else ""
         if counts.first_problem:
-            said += f"; the first of {counts.skipped - counts.kinds.total:,} bad rows: {counts.first_problem}"
+            said += f"; the first of {counts.skipped - counts.kinds.total:,} bad rows: {counts.first_problem}{counts.first_mended}"
         return PoolError(f"{path} holds no usable row{said}.")
 
     def _layout(
@@ -370,7 +373,8 @@ class Build:
         if other is not None:
             counts.kinds.add(other)
         else:
-            counts.first_problem = counts.first_problem or str(bad)
+            if counts.first_problem is None:
+                counts.first_problem, counts.first_mended = str(bad), bad.mended(self.command)
             counts.repeated += bad.kind == SAME_ROW
         self._skipped += 1
         if len(self.bad) < REPORTED_BAD_ROWS:

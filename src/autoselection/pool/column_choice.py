@@ -7,7 +7,8 @@ from typing import Any
 
 from autoselection.conversation import Message
 from autoselection.pool.json_reader import Record
-from autoselection.pool.values import fold, is_blank
+from autoselection.pool.turns import ROLES, holds_turns, is_turn
+from autoselection.pool.values import fold, is_blank, peeked, transposed
 from autoselection.wording import command_line
 
 #: Longer columns beside ``answer`` that are the response itself, or what leads to the answer.
@@ -18,8 +19,41 @@ _REASONINGS = ("reasoning", "thinking", "thought", "thoughts", "chain_of_thought
 #: Words from which on a text is one that was thought, and no setting such as ``on`` (count).
 _PROSE = 4
 _TURNS = ("messages", "sharegpt")
+#: Columns that may hold the answer to turns that end with a question.
+_CONTINUING = ("response", "completion", "answer", "output")
 
 Messages = Sequence[Message]
+
+
+def answer_beside(row: Mapping[str, Any], turns: Any) -> str | None:
+    """The field of a row that answers its turns, where these end with a question or a result; None if there is none.
+
+    Args:
+        row: by the names that ``formats`` reads.
+        turns: the row's turns, as it holds them.
+    """
+    answer = next((name for name in _CONTINUING if completion_of(row.get(name)) is not None), None)
+    if answer is None:
+        return None
+    turns = peeked(turns)
+    turns = transposed(turns) if isinstance(turns, dict) else turns
+    last = _role(turns[-1]) if isinstance(turns, list) and turns else None
+    return answer if last in ("user", "tool") else None
+
+
+def completion_of(value: Any) -> Any:
+    """An answer as ``formats`` reads a completion: a text, or turns that an assistant begins; None if it is neither."""
+    given = peeked(value)
+    if is_turn(given):
+        given = [given]
+    if holds_turns(given):
+        return given if _role(given[0]) == "assistant" else None
+    return value if isinstance(value, str) and not is_blank(value) else None
+
+
+def _role(turn: Any) -> str | None:
+    role = turn.get("role", turn.get("from")) if isinstance(turn, dict) else None
+    return ROLES.get(role.strip().lower()) if isinstance(role, str) else None
 
 
 def turns_first(names: Collection[str]) -> list[str]:
@@ -74,7 +108,7 @@ def rival_of(records: Sequence[Record], columns: Mapping[str, str]) -> tuple[str
         column = named.get(name)
         if column is not None and column not in columns.values() and _is_longer(records, column, answer):
             likelier = {**columns, "reasoning" if name in _REASONS else "response": column}
-            return column, _map(likelier), _map(columns)
+            return column, as_map(likelier), as_map(columns)
     return None
 
 
@@ -110,10 +144,11 @@ def unread_reasoning(records: Sequence[Record], columns: Mapping[str, str], comm
         if 2 * sum(len(text.split(maxsplit=_PROSE)) >= _PROSE for text in texts) > len(records):
             return (
                 f"its column {column!r} holds text that stays a column; to read it as what was thought before the answers, name the "
-                f"columns (in a configuration: pool.ingest.map): `{command} --map {_map({**columns, 'reasoning': column})}`"
+                f"columns (in a configuration: pool.ingest.map): `{command} --map {as_map({**columns, 'reasoning': column})}`"
             )
     return None
 
 
-def _map(columns: Mapping[str, str]) -> str:
+def as_map(columns: Mapping[str, str]) -> str:
+    """The argument of ``--map`` that names these columns, by role."""
     return command_line(",".join(f"{role}={column}" for role, column in columns.items()))

@@ -19,13 +19,21 @@ from autoselection.conversation import Conversation, Message
 from autoselection.errors import ConfigError, PoolError
 from autoselection.pool import formats
 from autoselection.pool.column_advice import OPTIONS, advice, is_conversation
-from autoselection.pool.column_choice import rival_of, turns_first, unread_reasoning, whole_reading
+from autoselection.pool.column_choice import (
+    answer_beside,
+    as_map,
+    completion_of,
+    rival_of,
+    turns_first,
+    unread_reasoning,
+    whole_reading,
+)
 from autoselection.pool.dialects import DIALECTS, Dialect, dialects_of, unreadable
 from autoselection.pool.formats import RowFormat
 from autoselection.pool.json_reader import Record
 from autoselection.pool.row_error import RowError
 from autoselection.pool.tools import TOOL_FIELDS
-from autoselection.pool.turns import Reading
+from autoselection.pool.turns import Reading, raw_turns
 from autoselection.pool.values import field_list, fold, is_blank, is_missing, peeked
 
 ColumnRole = Literal[
@@ -60,6 +68,10 @@ PAIRS = (
 )
 #: Other usual names of a conversation: lists of turns.
 CONVERSATIONS = ("conversation", "dialogue", "dialog", "dialogues", "dialogs", "chat", "turns", "message")
+#: The fields of whole conversations, by format.
+_TURNS_FIELDS: Mapping[str, str] = {"messages": "messages", "sharegpt": "conversations"}
+#: What a map names beside a conversation's turns and its answer, as formats read it.
+_BESIDE_TURNS: Mapping[str, str] = {"reasoning": "reasoning_content", "system": "system"}
 #: Share of a file's first rows that tells its format where some are written in another.
 _MOST = 0.9
 #: Formats' names of the fields that a map fills.
@@ -213,23 +225,48 @@ class ColumnLayout:
         prompted = dialect is None and not self.exclusive and _lacks_system(view)
         if prompted:
             view = {**view, "system": view["system_prompt"]}
-        names = plan
+        given, names = view, plan
         if dialect is not None:
             turns_field = dialect.turns_field(view)
             names = {**plan, "messages": turns_field}
             used = dialect.used.difference({dialect.field, *dialect.aliases} - {turns_field})
             view = dialect.rewrite(view, reading.ignored)
+        read_as: str = row_format if dialect is None else dialect.name
+        if (beside := self._beside(row_format, dialect, given, view)) is not None:
+            turns, answer = (names.get(name, name) for name in beside)
+            names = {**names, "prompt": turns, "completion": answer}
+            read_as = f"prompt-completion ({turns}, {answer})"
         reading.columns = names
         try:
+            if beside is not None:
+                row_format, view = "prompt-completion", _continued(given, view, *beside)
             conversation, read = formats.convert(row_format, view, reading)
         except RowError as error:
             raise own_words(error, names) from error
         if dialect is None:
             used = read
+        elif beside is not None:
+            used |= read - {"prompt"}
         if prompted:
             used = frozenset({*used, "system_prompt"})
-        self.read_as = row_format if dialect is None else dialect.name
-        return conversation, self.columns_of(used, plan)
+        self.read_as = read_as
+        return conversation, self.columns_of(used, plan if beside is None else names)
+
+    def _beside(
+        self, row_format: RowFormat, dialect: Dialect | None, given: Record, view: Record
+    ) -> tuple[str, str] | None:
+        """The fields of a row's turns and of the answer beside them, where the turns end with a question; else None.
+
+        Args:
+            given: the row as it has it.
+            view: the row in the fields of the format.
+        """
+        name = _TURNS_FIELDS.get(row_format)
+        if name is None or not self.told or (answer := answer_beside(given, view.get(name))) is None:
+            return None
+        if dialect is None and any(row_format in other.over for other in dialects_of([given])):
+            return None  # a log, whose answer is not the text that it stands in
+        return name, answer
 
     def _akin(self, view: Record) -> Iterable[tuple[RowFormat, Dialect | None]]:
         """What else a row may be that the file's format cannot read: the first rows do not show all shapes."""
@@ -264,11 +301,17 @@ class ColumnLayout:
         return None if response is not None and rival_of([record], {"response": response}) else renamed
 
     def roles(self, records: Iterable[Record]) -> dict[str, str]:
-        """The columns of texts by their roles in a map; none where the rows hold turns, or are written in a dialect."""
+        """The columns of texts by their roles in a map; none where rows hold whole turns, or are written in a dialect."""
         found: dict[str, str] = {}
         for record in records if self.dialect is None else ():
             plan = self.plan(record)
-            fields = formats.text_fields(self.format, self.view(record, plan))
+            view = self.view(record, plan)
+            fields = formats.text_fields(self.format, view)
+            if (beside := self._beside(self.format, None, view, view)) is not None:
+                fields = {"prompt": beside[0], "response": beside[1]}
+                fields |= {role: name for role, name in _BESIDE_TURNS.items() if not is_missing(view.get(name))}
+            if fields and not self.exclusive and _lacks_system(view):
+                fields["system"] = "system_prompt"
             found = {**{role: plan.get(name, name) for role, name in fields.items()}, **found}
         return found
 
@@ -298,6 +341,16 @@ class ColumnLayout:
         """Name and value of the row's source."""
         column = plan.get("@source", self.source_field)
         return column, record.get(column)
+
+
+def _continued(given: Record, view: Record, turns: str, answer: str) -> Record:
+    """A row of turns and of the answer beside them as one of a prompt and a completion."""
+    return {
+        **view,
+        "prompt": raw_turns(view[turns], turns),
+        "completion": completion_of(given[answer]),
+        "reasoning_content": given.get("reasoning_content"),
+    }
 
 
 def _lacks_system(row: Record) -> bool:
@@ -419,7 +472,8 @@ def layout_of(
         return told(known.pop(), {})
     if (
         known
-        and (whole := whole_reading(records, known, lambda name, row: _messages(layout(name, {}), row))) is not None
+        and (whole := whole_reading(records, known, lambda name, row: _messages(layout(name, {}, told=True), row)))
+        is not None
     ):
         others = ", ".join(sorted(known - {whole}))
         return told(
@@ -430,10 +484,16 @@ def layout_of(
     columns = list(dict.fromkeys(chain.from_iterable(records)))
     listed = field_list(columns)
     if known:
+        first = turns_first(known)[0]
+        answered = layout(first, {}, told=True).roles(records) if first in _TURNS_FIELDS else {}
         raise PoolError(
-            f"{path} fits several row formats ({', '.join(sorted(known))}); its first rows have the fields "
-            f"{listed}: name one of them with --format (in a configuration: pool.ingest.format), for instance "
-            f"`{command} --format {turns_first(known)[0]}`."
+            f"{path} fits several row formats ({', '.join(sorted(known))}); its first rows have the fields {listed}: "
+            + (
+                f"turns in {answered['prompt']!r} end with a question, which {answered['response']!r} answers; name the columns (in a "
+                f"configuration: pool.ingest.map), for instance `{command} --map {as_map(answered)}`."
+                if answered
+                else f"name one of them with --format (in a configuration: pool.ingest.format), for instance `{command} --format {first}`."
+            )
         )
     if (why := unreadable(views)) is not None:
         raise PoolError(f"{path} cannot be read as it is: {why}")

@@ -145,7 +145,8 @@ def _check(turns: Iterable[Message], reading: Reading) -> None:
         if first is None and role != "system":
             first = role
     if "assistant" not in roles:
-        raise RowError("there is no assistant turn", "no assistant turn", None, "a turn with the role assistant")
+        hint = "`--map prompt=…,response=…` with the columns of the turns and of their answer, or a turn with the role assistant"
+        raise RowError("there is no assistant turn", "no assistant turn", None, hint)
     if "user" not in roles:
         raise RowError(
             "there is no user turn", "no user turn", None, "a turn with the role user in front of the answer"

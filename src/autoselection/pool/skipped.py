@@ -68,8 +68,12 @@ class BadRow:
             command: what reads the files as they were asked for.
         """
         field = f", field {self.field}" if self.field else ""
+        return f"{self} (kind: {self.kind}{field}){self.mended(command)}"
+
+    def mended(self, command: str) -> str:
+        """What would read the row, as the end of a sentence; "" if nothing would, or if the reason says it."""
         hint = f"; what would read it: {self.hint}" if self.hint and self.hint not in self.reason else ""
-        return f"{self} (kind: {self.kind}{field}){hint.replace('`--', f'`{command} --', 1)}"
+        return hint.replace("`--", f"`{command} --", 1)
 
     def to_dict(self) -> dict[str, Any]:
         """As JSON; what is not known is left out."""
