@@ -205,6 +205,31 @@ def test_a_map_that_makes_no_rows_is_refused(columns: dict[str, str]) -> None:
         ("my faq's.csv", [{"Kundenfrage, kurz": "q?", "Antwort = Text": "a."}], ["q?\na."]),
         ("faq.jsonl", [{"model_answer": "a.", "user_question": "q?", "score": 3}], ["q?\na."]),
         ("faq.jsonl", [{"id": "x", "userPrompt": "q?", "modelReply": "a."}], ["q?\na."]),
+        (
+            "math.jsonl",
+            [
+                {
+                    "expected_answer": "four",
+                    "problem_type": "has_answer",
+                    "generation_model": "R1",
+                    "problem": "q?",
+                    "generated_solution": "It is so.",
+                }
+            ],
+            ["q?\nIt is so."],
+        ),
+        ("faq.jsonl", [{"prompt_id": "x", "promptSource": "y", "prompt": "q?", "generated_text": "a."}], ["q?\na."]),
+        (
+            "faq.jsonl",
+            [{"question_id": "x", "question_type": "long", "question": "q?", "model_answer": "a."}],
+            ["q?\na."],
+        ),
+        (
+            "faq.jsonl",
+            [{"first_question": "q?", "second_question": "what is asked?", "my_answer": "a."}],
+            ["what is asked?\na."],
+        ),
+        ("faq.jsonl", [{"Frage": "q?", "final_answer": "a."}], ["q?\na."]),
         ("faq.parquet", [{"verlauf": TURNS, "n": 1}], ["q\na"]),
         ("pairs.jsonl", [{"prompt": "q?", "chosen": "a.", "rejected": "b."}], ["q?\na."]),
         ("pairs.jsonl", [{"prompt": "q?", "chosen": TURNS, "rejected": SHAREGPT}], ["q\na"]),

@@ -37,6 +37,10 @@ _RESPONSE_WORDS = (
     *("cevap", "回答", "答案", "답변", "جواب", "a"),
 )  # fmt: skip
 _NO_TEXT = ("id", "uuid", "source", "url", "date", "split", "category", "lang", "language", "rejected")
+#: What ends the name of a column that says something about a text, as ``problem_type`` does.
+_ABOUT = (*_NO_TEXT, "type", "name", "model")
+#: Columns of bare results, by which answers are judged: proposed as an answer only where nothing else is one.
+_RESULTS = ("expected_answer", "final_answer", "gold_answer", "reference_answer", "ground_truth")
 #: Numbers, dates and times: what a text cell may be, a column of texts not.
 _NO_WORDS = re.compile(r"[\W\d_]*(?:\d[\W\d_]*[TZ][\W\d_]*)*|(?i:true|false|nan|none|null)")
 
@@ -82,9 +86,11 @@ def _proposal(records: Sequence[Record], columns: Sequence[str]) -> dict[str, st
     lists = [column for column in columns if any(is_conversation(record.get(column)) for record in records)]
     if lists:
         return {"messages": min(lists, key=lambda column: _rank(column, ("chosen", "message", "conversation")))}
-    texts = [column for column in columns if _is_text(records, column) and fold(column) not in _NO_TEXT]
-    prompt = _best(texts, _PROMPT_WORDS)
-    response = _best([column for column in texts if column != prompt], _RESPONSE_WORDS)
+    texts = [column for column in columns if _is_text(records, column) and _words(column)[-1] not in _ABOUT]
+    whole = [column for column in texts if fold(column) not in _RESULTS]
+    texts = whole if len(whole) > 1 else texts
+    prompt = _best(records, texts, _PROMPT_WORDS)
+    response = _best(records, [column for column in texts if column != prompt], _RESPONSE_WORDS)
     others = [column for column in texts if column not in (prompt, response)]
     wanted = (prompt is None) + (response is None)
     longest = sorted(others, key=lambda column: -_mean_length(records, column))[:wanted]
@@ -94,10 +100,17 @@ def _proposal(records: Sequence[Record], columns: Sequence[str]) -> dict[str, st
     return {"prompt": prompt, "response": response} if prompt and response else None
 
 
-def _best(columns: Sequence[str], words: Sequence[str]) -> str | None:
-    """The column whose name speaks most for a role; None if none does."""
-    ranked = [column for column in columns if _rank(column, words) < len(words)]
-    return min(ranked, key=lambda column: _rank(column, words), default=None)
+def _best(records: Sequence[Record], columns: Sequence[str], words: Sequence[str]) -> str | None:
+    """The column whose name speaks most for a role; None if none does.
+
+    Of several with the same word, that which has no other is taken, then the longest text.
+    """
+
+    def order(column: str) -> tuple[int, bool, float]:
+        rank = _rank(column, words)
+        return rank, fold(column) not in (words[rank], f"{words[rank]}s"), -_mean_length(records, column)
+
+    return min((column for column in columns if _rank(column, words) < len(words)), key=order, default=None)
 
 
 def _mean_length(records: Sequence[Record], column: str) -> float:
@@ -105,9 +118,14 @@ def _mean_length(records: Sequence[Record], column: str) -> float:
     return sum(map(len, texts)) / max(len(texts), 1)
 
 
+def _words(column: str) -> list[str]:
+    """The words of a column's name."""
+    return re.split(r"[\W_]+", fold(re.sub(r"(?<=[a-z])(?=[A-Z])", " ", column)))
+
+
 def _rank(column: str, words: Sequence[str]) -> int:
     """Place of the first of ``words`` that the column's name holds; behind the last if none."""
-    parts = re.split(r"[\W_]+", fold(re.sub(r"(?<=[a-z])(?=[A-Z])", " ", column)))
+    parts = _words(column)
     return next(
         (place for place, word in enumerate(words) if any(part in (word, f"{word}s") for part in parts)), len(words)
     )
