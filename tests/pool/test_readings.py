@@ -110,6 +110,53 @@ def test_a_short_answer_beside_a_likelier_response_is_a_question_to_the_user(
 
 
 @pytest.mark.parametrize(
+    ("row", "said", "maps", "texts"),
+    [
+        (
+            {"problem": "q", "solution": "4", "reannotated_messages": [ASK, {**SAY, "content": LONG}]},
+            "turns in the column 'reannotated_messages'",
+            ("messages=reannotated_messages", "prompt=problem,response=solution"),
+            (LONG, "4"),
+        ),
+        (
+            {"question": "q", "solution": "4", "r1_generation": LONG, "generation_model": "R1"},
+            "the column 'r1_generation' with longer text beside 'solution'",
+            ("prompt=question,response=r1_generation", "prompt=question,response=solution"),
+            (LONG, "4"),
+        ),
+        (
+            {"instruction": "q", "output": "4", "Generated Text": LONG},
+            "the column 'Generated Text' with longer text beside 'output'",
+            ("prompt=instruction,response=Generated Text", "prompt=instruction,response=output"),
+            (LONG, "4"),
+        ),
+    ],
+)
+def test_what_is_likelier_to_be_learnt_than_a_pairs_response_is_a_question_to_the_user(
+    row: dict[str, Any], said: str, maps: tuple[str, str], texts: tuple[str, str], read: Read
+) -> None:
+    with pytest.raises(PoolError, match=said) as error:
+        read([row])
+    assert [found.split("`")[0].strip("'") for found in str(error.value).split("--map ")[1:]] == list(maps)
+    assert [read([row], map=parse_map(mapped))[1].texts() for mapped in maps] == [[f"q\n{text}"] for text in texts]
+
+
+@pytest.mark.parametrize(
+    "more",
+    [
+        {"turns_of_it": [ASK, {**SAY, "content": LONG}]},
+        {"shots": [ASK]},
+        {"generation": "4"},
+        {"generation_settings": LONG * 2},
+        {"generated_by": "a model of seventy-two billion parameters"[:25]},
+    ],
+)
+def test_what_says_the_same_or_less_than_a_pairs_response_is_a_column(more: dict[str, Any], read: Read) -> None:
+    report, pool = read([{"problem": "q", "solution": LONG, **more}])
+    assert (pool.texts(), pool.metas(), report.notes) == ([f"q\n{LONG}"], [more], ())
+
+
+@pytest.mark.parametrize(
     "rows",
     [
         [{"question": "q", "answer": f"{LONG} #### 4"}],

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any
 
@@ -14,6 +15,10 @@ from autoselection.wording import command_line
 #: Longer columns beside ``answer`` that are the response itself, or what leads to the answer.
 _RESPONSES = ("solution", "response", "completion", "output", "generation", "generated_solution")
 _REASONS = ("rationale", "explanation")
+#: Columns of preferences, which are known as such: who takes the rows all the same has decided.
+_SIDES = ("chosen", "rejected")
+#: Names of columns of what a model wrote, such as ``r1_generation``.
+_GENERATED = re.compile(r"(?:.*_)?generation|generated_.*")
 #: Names of columns of reasoning that nothing reads by itself.
 _REASONINGS = ("reasoning", "thinking", "thought", "thoughts", "chain_of_thought", "cot", "reasoning_trace")
 #: Words from which on a text is one that was thought, and no setting such as ``on`` (count).
@@ -91,25 +96,47 @@ def _said(messages: Messages) -> list[tuple[str, str]]:
 
 
 def rival_of(records: Sequence[Record], columns: Mapping[str, str]) -> tuple[str, str, str] | None:
-    """What the user has to choose between, where a short ``answer`` stands beside a likelier response.
+    """What the user has to choose between, where a likelier response stands beside that which would be read.
+
+    That is a longer text beside ``answer`` or beside what a model generated, or turns in a column of any name.
 
     Args:
         records: a file's first rows.
         columns: what they are read from, by role.
 
     Returns:
-        The longer column, and two arguments of ``--map``, the likelier first; None where nothing is in doubt.
+        What is there, and two arguments of ``--map``, the likelier first; None where nothing is in doubt.
     """
     answer = columns.get("response")
-    if answer is None or fold(answer) != "answer":
+    if answer is None:
         return None
-    named = {fold(column): column for record in records for column in record}
-    for name in (*_RESPONSES, *_REASONS):
+    named = {fold(column): column for record in records for column in record if column not in columns.values()}
+    bare = as_map(columns)
+    for name, column in named.items():
+        if name not in _SIDES and _has_other_turns(records, column, answer):
+            said = f"turns in the column {column!r}, which answer otherwise than {answer!r}"
+            return said, as_map({"messages": column}), bare
+    likely = (*_RESPONSES, *_REASONS) if fold(answer) == "answer" else ()
+    for name in (*likely, *filter(_GENERATED.fullmatch, named)):
         column = named.get(name)
-        if column is not None and column not in columns.values() and _is_longer(records, column, answer):
+        if column is None or not _is_longer(records, column, answer):
+            continue
+        if name in likely or _is_prose(records, column):
             likelier = {**columns, "reasoning" if name in _REASONS else "response": column}
-            return column, as_map(likelier), as_map(columns)
+            said = f"the column {column!r} with longer text beside {answer!r}, which may be a bare result"
+            return said, as_map(likelier), bare
     return None
+
+
+def _has_other_turns(records: Sequence[Record], column: str, response: str) -> bool:
+    """Whether a column holds turns with other answers than the response, or with more, in most rows."""
+    other = 0
+    for record in records:
+        turns = peeked(record.get(column))
+        if holds_turns(turns):
+            said = [turn.get("content", turn.get("value")) for turn in turns if _role(turn) == "assistant"]
+            other += bool(said) and [str(text).strip() for text in said] != [str(record.get(response)).strip()]
+    return 2 * other > len(records)
 
 
 def _is_longer(records: Sequence[Record], column: str, than: str) -> bool:
@@ -140,13 +167,18 @@ def unread_reasoning(records: Sequence[Record], columns: Mapping[str, str], comm
         column = named.get(name)
         if column is None or column in columns.values():
             continue
-        texts = [value for record in records if isinstance(value := record.get(column), str)]
-        if 2 * sum(len(text.split(maxsplit=_PROSE)) >= _PROSE for text in texts) > len(records):
+        if _is_prose(records, column):
             return (
                 f"its column {column!r} holds text that stays a column; to read it as what was thought before the answers, name the "
                 f"columns (in a configuration: pool.ingest.map): `{command} --map {as_map({**columns, 'reasoning': column})}`"
             )
     return None
+
+
+def _is_prose(records: Sequence[Record], column: str) -> bool:
+    """Whether a column holds text of several words in most rows."""
+    texts = [value for record in records if isinstance(value := record.get(column), str)]
+    return 2 * sum(len(text.split(maxsplit=_PROSE)) >= _PROSE for text in texts) > len(records)
 
 
 def as_map(columns: Mapping[str, str]) -> str:

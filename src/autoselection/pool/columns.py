@@ -437,10 +437,10 @@ def layout_of(
         found = layout(row_format, renamed, told=True)
         columns = found.roles(records)
         if (rival := rival_of(records, columns)) is not None:
-            longer, likelier, bare = rival
+            said, likelier, bare = rival
             raise PoolError(
-                f"{path} has the column {longer!r} with longer text beside {columns['response']!r}, which may be a bare result: name "
-                f"what is to be learnt (in a configuration: pool.ingest.map), `{command} --map {likelier}` or `{command} --map {bare}`."
+                f"{path} has {said}: name what is to be learnt (in a configuration: pool.ingest.map), "
+                f"`{command} --map {likelier}` or `{command} --map {bare}`."
             )
         reasoning = unread_reasoning(records, columns, command)
         found.remarks = (*remarks, *([reasoning] if reasoning is not None else []))
