@@ -503,6 +503,30 @@ def test_rated_answers_to_the_same_prompts_are_said(write: Write, tmp_path: Path
     assert not other.notes
 
 
+@pytest.mark.parametrize("columns", [("input", "output"), ("question", "response"), ("Frage", "Antwort")])
+def test_a_mark_in_the_place_of_questions_is_said(columns: tuple[str, str], write: Write, tmp_path: Path) -> None:
+    prompt, response = columns
+    named = {"map": {"prompt": prompt, "response": response}} if prompt == "Frage" else {}
+    rows = [{prompt: "-", response: f"A whole solution, {n}."} for n in range(5)]
+    others = [{prompt: f"How much is {n}?", response: "So much."} for n in range(3)]
+    report, _ = read(rows + others, write, tmp_path, **named)
+    (note,) = report.notes
+    assert report.rows == 8 and "5 of its 8 rows have the same prompt, '-', and different answers" in note
+    chat = [
+        {"messages": [{"role": "user", "content": "-"}, {"role": "assistant", "content": f"a{n}"}]} for n in range(5)
+    ]
+    assert any("5 of its 5 rows" in note for note in read(chat, write, tmp_path)[0].notes)
+    for quiet in (
+        [{**row, response: "yes"} for row in rows],  # one question, whose answer counts more than once
+        [{**row, prompt: "Write a short poem."} for row in rows],
+        [{**row, prompt: f"{n}+1?"} for n, row in enumerate(rows)],
+        [{**row, "system": f"Say it in the language {n}."} for n, row in enumerate(rows)],
+        rows[:2] + others,
+    ):
+        roles = {**named, "map": {**named["map"], "system": "system"}} if named and "system" in quiet[0] else named
+        assert not read(quiet, write, tmp_path, **roles)[0].notes
+
+
 def test_a_file_of_several_kinds_is_refused_with_all_counts(write: Write, tmp_path: Path) -> None:
     pair, _ = PAIRS["explicit prompt"]
     path = write("mixed.jsonl", [pair] * 3 + [{"text": "t"}] * 2 + [{**SFT, "images": ["a.png"]}])

@@ -37,6 +37,7 @@ from autoselection.pool.manifest import (
     write_manifest,
 )
 from autoselection.pool.memory import PLACE, MemoryRows
+from autoselection.pool.placeholders import ShortPrompts
 from autoselection.pool.pool import Pool
 from autoselection.pool.readers import Reader, stem_of
 from autoselection.pool.row_error import RowError
@@ -85,6 +86,7 @@ class _Counts:
     nameless: int = 0  # rows that named no source
     otherwise: Counter[str] = field(default_factory=Counter)  # rows read as something akin to the file's format
     repeated: int = 0  # bad rows that are there already, under their ids
+    asked: ShortPrompts = field(default_factory=ShortPrompts)
 
 
 @dataclass
@@ -222,7 +224,8 @@ class Build:
             f"as {name}"
             for name, rows in counts.otherwise.most_common()
         )
-        self.notes += [f"{path}: {remark}." for remark in (*layout.remarks, *otherwise, *evidence.remarks)]
+        remarks = (*layout.remarks, *otherwise, *evidence.remarks, counts.asked.remark(counts.rows))
+        self.notes += [f"{path}: {remark}." for remark in remarks if remark is not None]
         self._files.append(
             FileRecord(
                 path=path,
@@ -352,6 +355,7 @@ class Build:
         if tally is not None:
             self._tally.add(tally)
         self._batch.add(row_id, code, conversation, meta, file_number, line)
+        counts.asked.add(conversation.messages)
         self._rows += 1
         self._known_rows += bool(self._base_turns) and content_hash(conversation) in self._base_turns
         if self._rows == self._compared_at and self.present is not None:

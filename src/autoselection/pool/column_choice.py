@@ -112,10 +112,10 @@ def rival_of(records: Sequence[Record], columns: Mapping[str, str]) -> tuple[str
         return None
     named = {fold(column): column for record in records for column in record if column not in columns.values()}
     bare = as_map(columns)
-    for name, column in named.items():
-        if name not in _SIDES and _has_other_turns(records, column, answer):
-            said = f"turns in the column {column!r}, which answer otherwise than {answer!r}"
-            return said, as_map({"messages": column}), bare
+    for name, held in named.items():
+        if name not in _SIDES and _has_other_turns(records, held, answer):
+            said = f"turns in the column {held!r}, which answer otherwise than {answer!r}"
+            return said, as_map({"messages": held}), bare
     likely = (*_RESPONSES, *_REASONS) if fold(answer) == "answer" else ()
     for name in (*likely, *filter(_GENERATED.fullmatch, named)):
         column = named.get(name)
