@@ -7,6 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
@@ -35,7 +36,23 @@ def read(write: Write, tmp_path: Path) -> Read:
 # -- Nested values as text ---------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("spell", [json.dumps, repr])
+def as_pandas_writes(value: Any) -> str:
+    """A list as pandas writes it to CSV, for which lists of Parquet are arrays of NumPy, those within objects too."""
+
+    def arrays(value: Any) -> Any:
+        if isinstance(value, dict):
+            return {key: arrays(item) for key, item in value.items()}
+        if not isinstance(value, list):
+            return value
+        array = np.empty(len(value), dtype=object)
+        for place, item in enumerate(value):
+            array[place] = arrays(item)
+        return array
+
+    return str(arrays(value))
+
+
+@pytest.mark.parametrize("spell", [json.dumps, repr, as_pandas_writes])
 @pytest.mark.parametrize(
     ("row", "messages"),
     [
@@ -58,8 +75,34 @@ def test_lists_in_cells_are_json_or_as_python_spells_them(
     assert (pool.messages(), report.skipped) == ([messages], 0)
 
 
+def test_what_pandas_writes_of_parquet_is_read_as_the_parquet(read: Read, tmp_path: Path) -> None:
+    pandas = pytest.importorskip("pandas")
+    odd = "it's \"so\",\n {'role': 'x'} {'role'} [1 2]\u2028"
+    call = {"id": "1", "type": "function", "function": {"name": "f", "arguments": '{"a": "b c"}'}}
+    turns = [
+        ASK,
+        {"role": "assistant", "content": odd, "tool_calls": [call, call]},
+        {"role": "tool", "content": "4"},
+        SAY,
+    ]
+    rows = [{"messages": turns, "n": 1}, {"messages": [{**ASK, "content": odd}, SAY], "n": 2}]
+    _, meant = read(rows, "rows.parquet")
+    conversations = meant.conversations()
+    pandas.read_parquet(tmp_path / "rows.parquet").to_csv(tmp_path / "out.csv", index=False)
+    report, pool = read((tmp_path / "out.csv").read_bytes(), "rows.csv")
+    assert (pool.conversations(), report.skipped) == (conversations, 0)
+
+
 @pytest.mark.parametrize(
-    "text", ["[{'role': 'user', 'role': 'user', 'content': 'q'}]", "[{'role': ('user',)}]", "[{'a"]
+    "text",
+    [
+        "[{'role': 'user', 'role': 'user', 'content': 'q'}]",
+        "[{'role': ('user',)}]",
+        "[{'a",
+        "[{'role': 'user', 'content': 'q'} ... {'role': 'assistant', 'content': 'a'}]",  # NumPy leaves items of long arrays out
+        "[{'role': 'user', 'role': 'user', 'content': 'q'} {'role': 'assistant', 'content': 'a'}]",
+        "[turn({'role': 'user', 'content': 'q'})]",
+    ],
 )
 def test_what_python_spells_and_json_has_not_is_refused(text: str, read: Read) -> None:
     good = {"messages": repr([ASK, SAY])}

@@ -6,9 +6,11 @@ import ast
 import json
 import math
 import re
+import tokenize
 import unicodedata
 import warnings
 from collections.abc import Iterable, Mapping
+from itertools import accumulate
 from typing import Any
 
 import numpy as np
@@ -25,6 +27,10 @@ _BLANK = re.compile(
 
 #: Longest literal of Python that is read (characters).
 MAX_LITERAL = 200_000
+#: Two strings with nothing but white space between them, which Python reads as one and NumPy writes for two.
+_STRINGS = re.compile(r"""["']\s+["']""")
+#: Tokens that are items of a list.
+_VALUES = (tokenize.STRING, tokenize.NUMBER, tokenize.NAME)
 _LENIENT = json.JSONDecoder(parse_constant=lambda name: None)
 
 
@@ -93,6 +99,7 @@ def peeked(value: Any) -> Any:
 def python_literal(text: str) -> Any:
     """The list or object that a literal of Python spells, as ``str`` writes it, if JSON has it; None if it is none.
 
+    So are NumPy's arrays, which pandas has for the lists of Parquet and writes to CSV: with white space between their items.
     Longer texts than ``MAX_LITERAL`` characters are not looked at.
     """
     text = text.strip()
@@ -101,12 +108,47 @@ def python_literal(text: str) -> Any:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # what the parser thinks of a text's escapes is nobody's affair
-            tree = ast.parse(text, mode="eval")
+            try:
+                tree = ast.parse(_with_commas(text) if _STRINGS.search(text) else text, mode="eval")
+            except SyntaxError:
+                tree = ast.parse(_with_commas(text), mode="eval")
+        tree = _Arrays().visit(tree)
         value = ast.literal_eval(tree)
         same = json.loads(json.dumps(value, allow_nan=False)) == value
         return value if same and _has_keys_once(tree) else None
-    except (ValueError, TypeError, SyntaxError, RecursionError, MemoryError):
+    except (ValueError, TypeError, SyntaxError, tokenize.TokenError, RecursionError, MemoryError):
         return None
+
+
+def _with_commas(text: str) -> str:
+    """A literal with a comma between items of a list that have only white space between them."""
+    lines = [f"{line}\n" for line in text.split("\n")]
+    starts = [0, *accumulate(map(len, lines))]
+    pieces, done = [], 0
+    opened: list[str] = []  # the brackets that are open
+    behind = False  # the last token was an item, or ended one
+    for token in tokenize.generate_tokens(iter(lines).__next__):
+        if token.type == tokenize.NL:
+            continue
+        begins = token.type in _VALUES or token.string in ("[", "{", "-")
+        if begins and behind and opened and opened[-1] == "[":
+            place = starts[token.start[0] - 1] + token.start[1]
+            pieces += [text[done:place], ","]
+            done = place
+        if token.string in ("[", "{", "("):
+            opened.append(token.string)
+        elif token.string in ("]", "}", ")") and opened:
+            opened.pop()
+        behind = token.type in _VALUES or token.string in ("]", "}", ")")
+    return "".join([*pieces, text[done:]])
+
+
+class _Arrays(ast.NodeTransformer):
+    """``array([…], dtype=object)``, as NumPy spells an array within an object, as the list that it holds."""
+
+    def visit_Call(self, node: ast.Call) -> ast.AST:
+        named = isinstance(node.func, ast.Name) and node.func.id == "array"
+        return self.visit(node.args[0]) if named and len(node.args) == 1 else node
 
 
 def _has_keys_once(tree: ast.AST) -> bool:
