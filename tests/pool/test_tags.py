@@ -334,10 +334,30 @@ def test_tools_that_a_template_would_write_twice_are_told(write: Callable[..., P
     row = {"messages": [prompt, user("q"), assistant("a")], "tools": [TOOL]}
     file = write("rows.jsonl", [row, {"messages": [user("q"), assistant("a")], "tools": [TOOL]}])
     report = ingest([file], tmp_path / "plain")
-    assert any(note.startswith("1 rows declare their tools in a field and") for note in report.notes)
+    assert any(note.startswith("1 row declares its tools in a field and") for note in report.notes)
     report = ingest([file], tmp_path / "parsed", IngestConfig(parse=("tool_calls",)))
     assert not any("twice" in note for note in report.notes)
     assert Pool.open(tmp_path / "parsed").messages()[0] == [user("q"), assistant("a")]
+
+
+def test_tools_that_stay_in_the_text_although_parsing_was_asked_for_are_to_be_removed_there(
+    write: Callable[..., Path], tmp_path: Path
+) -> None:
+    own = {"role": "system", "content": f"{HERMES % json.dumps([TOOL])} Be kind."}
+    other = {"role": "system", "content": HERMES % json.dumps([TOOL, TOOL])}
+    rows = [{"messages": [system, user("q"), assistant("a")], "tools": [TOOL]} for system in (own, other)]
+    report = ingest([write("rows.jsonl", rows)], tmp_path / "pool", IngestConfig(parse=("think", "tool_calls")))
+    (note,) = (note for note in report.notes if "twice" in note)
+    assert note.startswith("2 rows declare their tools in a field and in the text of their system prompt")
+    assert "--parse tool_calls could not take them out of the text" in note and "reads both as one" not in note
+    # What a user does who follows it.
+    without = [{name: value for name, value in row.items() if name != "tools"} for row in rows]
+    again = ingest([write("again.jsonl", without)], tmp_path / "again", IngestConfig(parse=("think", "tool_calls")))
+    assert not any("twice" in note for note in again.notes)
+    thought = ingest([tmp_path / "rows.jsonl"], tmp_path / "thought", IngestConfig(parse=("think",)))
+    assert any(
+        "--parse tool_calls (in a configuration: pool.ingest.parse) reads both as one" in note for note in thought.notes
+    )
 
 
 @pytest.mark.parametrize(

@@ -137,7 +137,8 @@ class Build:
         self._ignored: Counter[str] = Counter()
         self._tally = Tally()
         self._copies = 0  # rows that stand in their file once more, as they are
-        self._twice_declared = 0  # rows with tools in a field and in the text of a system prompt
+        # Rows with tools in a field and in the text of a system prompt, by whether calls and tools were to be parsed.
+        self._twice_declared: Counter[bool] = Counter()
         # How the file at hand is read; what is ignored is of the row at hand, which may still prove bad.
         self._reading = Reading()
         self._batch = Batch()
@@ -315,11 +316,12 @@ class Build:
         except RowError as error:
             raise self._teller.explained(record, layout, error) from error
         self._teller.check(record, conversation, ignored, evidence)
-        tally = None
-        if config.parse or given.input.parse:
+        tally, parsed = None, {*config.parse, *given.input.parse}
+        if parsed:
             tally = Tally()
-            conversation = parse(conversation, {*config.parse, *given.input.parse}, tally)
-        self._twice_declared += declares_twice(conversation)
+            conversation = parse(conversation, parsed, tally)
+        if declares_twice(conversation):
+            self._twice_declared["tool_calls" in parsed] += 1
         found = self.scanner.count(texts_of(conversation))
         if found is not None:
             self._tokens.update(found)
@@ -421,10 +423,17 @@ class Build:
             elif stem_of(files[0]) != source:
                 self.notes.append(f"Source '{source}': {printable(files[0])}.")
         self.notes += self._tally.notes()
-        if self._twice_declared:
+        for parsed, rows in sorted(self._twice_declared.items()):
+            one = rows == 1
             self.notes.append(
-                f"{self._twice_declared:,} rows declare their tools in a field and in the text of their system prompt, so that a "
-                "template writes them twice: --parse tool_calls (in a configuration: pool.ingest.parse) reads both as one."
+                f"{notebook.counted(rows, 'row')} {'declares its' if one else 'declare their'} tools in a field and in the text of "
+                f"{'its' if one else 'their'} system prompt, so that a template writes them twice: "
+                + (
+                    "--parse tool_calls could not take them out of the text, which has other words beside them or other tools; remove "
+                    "them there, or leave out the field."
+                    if parsed
+                    else "--parse tool_calls (in a configuration: pool.ingest.parse) reads both as one, where the text around them is known."
+                )
             )
         if self._copies:
             self.notes.append(
