@@ -223,6 +223,35 @@ def test_bad_rows_of_a_described_data_set_name_its_own_fields(tmp_path: Path) ->
     assert all("'dialog'" in bad.reason for bad in report.bad)
 
 
+def test_bad_texts_of_a_described_data_set_name_its_own_fields(write: Write, tmp_path: Path) -> None:
+    columns = {"prompt": "Frage", "response": "Antwort", "system": "Vorgabe"}
+    texts = [
+        {"Frage": "q", "Antwort": "a"},
+        {"Frage": "q", "Antwort": None},
+        {"Frage": "q", "Antwort": "a", "Vorgabe": 5},
+    ]
+    report = ingest([lf(tmp_path / "lf", {"it": ({"columns": columns}, texts)})], tmp_path / "pool")
+    assert [(bad.reason, bad.field) for bad in report.bad] == [
+        ("field 'Antwort' is missing or empty", "Antwort"), ("field 'Vorgabe' must be a string, not a number", "Vorgabe")
+    ]  # fmt: skip
+    turns = [{"from": "system", "value": "t"}, {"from": "human", "value": "q"}, {"from": "gpt", "value": "a"}]
+    chats = [{"dialog": turns}, {"dialog": turns, "Vorgabe": "s"}]
+    entry = {"formatting": "sharegpt", "columns": {"messages": "dialog", "system": "Vorgabe"}}
+    report = ingest([lf(tmp_path / "chats", {"it": (entry, chats)})], tmp_path / "pool", overwrite=True)
+    assert [bad.field for bad in report.bad] == ["Vorgabe"] and "'Vorgabe'" in report.bad[0].reason
+    file = write("chat.jsonl", chats)
+    told = axolotl(
+        tmp_path, {"path": str(file), "type": "chat_template", "field_messages": "dialog", "field_system": "Vorgabe",
+                          "message_property_mappings": {"role": "from", "content": "value"}}
+    )  # fmt: skip
+    report = ingest([told], tmp_path / "pool", overwrite=True)
+    assert [bad.field for bad in report.bad] == ["Vorgabe"] and "'Vorgabe'" in report.bad[0].reason
+    asked = {"field_instruction": "Frage", "field_output": "Antwort", "field_system": "Vorgabe"}
+    told = axolotl(tmp_path, {"path": str(write("texts.jsonl", texts)), "type": asked})
+    report = ingest([told], tmp_path / "pool", overwrite=True)
+    assert [bad.field for bad in report.bad] == ["Antwort", "Vorgabe"]
+
+
 def axolotl(folder: Path, *entries: dict[str, Any], **more: Any) -> Path:
     path = folder / "axolotl.yml"
     path.write_text(yaml.safe_dump({"base_model": "m", "datasets": list(entries), **more}))

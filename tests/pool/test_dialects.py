@@ -187,6 +187,47 @@ def test_what_a_dialect_cannot_read_of_a_row_is_said_with_its_field(write: Write
     assert "'query'" in report.bad[3].reason and "'tools'" in report.bad[4].reason
 
 
+_ASK, _SAY = {"role": "user", "content": "q"}, {"role": "assistant", "content": "a"}
+_OTHER = [{"role": "system", "content": "another"}, _ASK]
+
+
+@pytest.mark.parametrize("suffix", ["jsonl", "csv"])
+@pytest.mark.parametrize(
+    ("row", "field"),
+    [
+        (
+            {"messages": [*_OTHER, _SAY], "chat_template_kwargs": {"custom_instructions": "s"}},
+            "chat_template_kwargs.custom_instructions",
+        ),
+        ({"messages": [*_OTHER, _SAY], "chat_template_kwargs": {"custom_instructions": "t"}, "System": "s"}, "System"),
+        ({"input": _OTHER, "output": "a", "system_prompt": "s"}, "system_prompt"),
+        ({"input": _OTHER, "output": "a", "system_prompt": "t", "system": "s"}, "system"),
+        ({"request": {"messages": _OTHER, "system": "s"}, "response": {"message": _SAY}}, "request.system"),
+        ({"body": {"body": {"messages": _OTHER, "system": "s"}}, "response": {"message": _SAY}}, "body.body.system"),
+        ({"messages": _OTHER, "system": "s", "response": {"message": _SAY}}, "system"),
+        (
+            {
+                "contents": [
+                    {"role": "system", "parts": [{"text": "t"}]},
+                    {"role": "user", "parts": [{"text": "q"}]},
+                    {"role": "model", "parts": [{"text": "a"}]},
+                ],
+                "system_instruction": {"parts": [{"text": "s"}]},
+            },
+            "system_instruction",
+        ),
+        ({"messages": [{"role": "developer", "content": "t"}, _ASK, _SAY], "System Prompt": "s"}, "System Prompt"),
+    ],
+)
+def test_two_system_prompts_are_told_with_the_field_that_the_row_has(
+    row: dict[str, Any], field: str, suffix: str, write: Write, tmp_path: Path
+) -> None:
+    good = json.loads(json.dumps(row).replace('"another"', '"s"').replace('"t"', '"s"'))
+    _, report = read(write(f"rows.{suffix}", [good, row]), tmp_path / "pool")
+    ((reason, named),) = [(bad.reason, bad.field) for bad in report.bad]
+    assert reason == f"field '{field}' and the first turn give two different system prompts" and named == field
+
+
 def test_a_glaive_call_that_cannot_be_read_stays_text_and_is_counted(write: Write, tmp_path: Path) -> None:
     row = dict(EXAMPLES["glaive-v2"].row)
     row["chat"] = (

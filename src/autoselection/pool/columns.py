@@ -242,7 +242,10 @@ class ColumnLayout:
                 row_format, view = "prompt-completion", _continued(given, view, *beside)
             conversation, read = formats.convert(row_format, view, reading)
         except RowError as error:
-            raise own_words(error, names) from error
+            if dialect is not None:
+                names = {**names, **dialect.named}
+            system = "system_prompt" if prompted else "system" if dialect is None else dialect.system_field(given)
+            raise own_words(error, {**names, "system": plan.get(system, system)}) from error
         if dialect is None:
             used = read
         elif beside is not None:
@@ -376,9 +379,7 @@ def own_words(error: RowError, plan: Mapping[str, str]) -> RowError:
     """A reason for a bad row in terms of the columns that the file has."""
     if not plan:
         return error
-    reason = str(error)
-    for wanted, column in plan.items():
-        reason = re.sub(rf"(field|of) '{re.escape(wanted)}'", lambda match, own=column: f"{match[1]} '{own}'", reason)  # type: ignore[misc]
+    reason = re.sub(r"(field|of) '([^']*)'", lambda match: f"{match[1]} '{plan.get(match[2], match[2])}'", str(error))
     name, *rest = re.split(r"(?=[.\[])", error.field, maxsplit=1)
     return RowError(reason, error.kind, plan.get(name, name) + "".join(rest), error.hint)
 

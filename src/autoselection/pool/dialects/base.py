@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
+from dataclasses import field as attribute
 from typing import Any
 
 from autoselection.pool.formats import RowFormat
 from autoselection.pool.json_reader import Record
 from autoselection.pool.row_error import RowError
-from autoselection.pool.values import from_json, is_missing
+from autoselection.pool.values import from_json, is_missing, peeked
 
 
 @dataclass(frozen=True)
@@ -43,6 +44,8 @@ class Dialect:
         over: the formats that such a row fits too.
         complete: a row of such a file without this shape is a fault, and no row of the format that it fits.
         others: the fields that say of what other kind a row is; recognized by its own fields where this is None.
+        systems: where a row may have its system prompt, as paths; the first that holds something is what problems with it name.
+        named: what other fields of ``base`` are called in a row, where that is something else: what problems with them name.
     """
 
     name: str
@@ -55,10 +58,24 @@ class Dialect:
     complete: bool = False
     aliases: tuple[str, ...] = ()
     others: OtherFields | None = None
+    systems: tuple[str, ...] = ("system",)
+    named: Mapping[str, str] = attribute(default_factory=dict)
+
+    def system_field(self, record: Record) -> str:
+        """Where a row has its system prompt, as a path."""
+        return next((path for path in self.systems if not is_missing(_at(record, path))), self.systems[0])
 
     def turns_field(self, record: Record) -> str:
         """The field of a row that holds its turns."""
         return next((name for name in (self.field, *self.aliases) if not is_missing(record.get(name))), self.field)
+
+
+def _at(record: Mapping[str, Any], path: str) -> Any:
+    """What a row holds at a path of names, also where a container holds the objects on it as text."""
+    value: Any = record
+    for name in path.split("."):
+        value = peeked(value.get(name)) if isinstance(value, dict) else None
+    return value
 
 
 def nested(record: Mapping[str, Any], name: str) -> Any:

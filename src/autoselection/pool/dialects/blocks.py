@@ -233,4 +233,5 @@ GEMINI = Dialect(
     frozenset(("contents", "systemInstruction", "system_instruction", "tools")),
     _is_gemini,
     _gemini,
+    systems=("systemInstruction", "system_instruction"),
 )

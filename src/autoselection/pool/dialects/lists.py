@@ -128,6 +128,7 @@ NEMOTRON = Dialect(
     frozenset(("input", "output", "system", "system_prompt", "tools")),
     _is_nemotron,
     _nemotron,
+    systems=("system", "system_prompt"),
 )
 
 
@@ -165,6 +166,7 @@ SMOLTALK = Dialect(
     _is_smoltalk,
     _smoltalk,
     over=frozenset(("messages",)),
+    systems=("system", "chat_template_kwargs.custom_instructions"),
 )
 
 

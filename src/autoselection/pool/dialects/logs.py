@@ -114,5 +114,6 @@ API_LOG = Dialect(
     _is_log,
     _log,
     over=frozenset(("messages", "prompt-completion")),
+    systems=(*(f"{request}{inner}.system" for request in _REQUESTS for inner in ("", ".body")), "system"),
     complete=True,  # a call that failed: the request alone would teach what was answered before
 )

@@ -163,8 +163,11 @@ def _instructions(where: str, kind: Mapping[str, Any], notes: list[str]) -> Dial
             row["system"] = prompt
         return row
 
-    field = fields["instruction"]
-    return Dialect("alpaca", field, frozenset(fields.values()), lambda record: field in record, rewrite, base="alpaca")
+    field, systems = fields["instruction"], (fields["system"],)
+    used = frozenset(fields.values())
+    return Dialect(
+        "alpaca", field, used, lambda record: field in record, rewrite, base="alpaca", systems=systems, named=fields
+    )
 
 
 def _roles(where: str, given: Any) -> dict[str, str]:
@@ -237,7 +240,8 @@ def _chat(where: str, entry: Mapping[str, Any], notes: list[str]) -> Dialect:
         return row if drop_system else {**row, "system": record.get(system)}
 
     used = frozenset((field, tools, system))
-    return Dialect("messages", field, used, lambda record: field in record, rewrite)
+    named = {"tools": tools}
+    return Dialect("messages", field, used, lambda record: field in record, rewrite, systems=(system,), named=named)
 
 
 def _answers(role: Any) -> bool:

@@ -161,12 +161,26 @@ def _alpaca(columns: Mapping[str, str], others: OtherFields) -> Dialect:
 
     field = columns.get("prompt", "instruction")
     used = frozenset(name for role, name in columns.items() if role in (*_FIELDS, "chosen"))
-    return Dialect("alpaca", field, used, lambda record: field in record, rewrite, base="alpaca", others=others)
+    names = _names(columns)
+    if others.sides is not None:
+        names["output"] = others.sides[0]
+    return Dialect(
+        *("alpaca", field, used, lambda record: field in record, rewrite),
+        base="alpaca",
+        others=others,
+        systems=(names.get("system", "system"),),
+        named=names,
+    )
+
+
+def _names(columns: Mapping[str, str]) -> dict[str, str]:
+    """From the names of the formats to the columns."""
+    return {_FIELDS[role]: column for role, column in columns.items() if role in _FIELDS}
 
 
 def _named(record: Record, columns: Mapping[str, str]) -> Record:
     """The row under the names of the formats; its other columns have no part in the conversation."""
-    found = {_FIELDS[role]: record.get(column) for role, column in columns.items() if role in _FIELDS}
+    found = {name: record.get(column) for name, column in _names(columns).items()}
     return {name: value for name, value in found.items() if not is_missing(value)}
 
 
@@ -206,4 +220,10 @@ def _turns(columns: Mapping[str, str], tags: Mapping[str, str], others: OtherFie
 
     texts_in = [name for role, name in columns.items() if role in ("messages", "system", "tools", "chosen")]
     used = frozenset((field, *texts_in, *(() if columns else ("system", "tools"))))
-    return Dialect("sharegpt", field, used, lambda record: field in record, rewrite, others=others)
+    names = _names(columns)
+    return Dialect(
+        *("sharegpt", field, used, lambda record: field in record, rewrite),
+        others=others,
+        systems=(names.get("system", "system"),),
+        named=names,
+    )
