@@ -236,6 +236,52 @@ def test_no_column_of_the_users_own_is_taken_for_the_conversation(
     assert again.messages() == pool.messages() and again.metas()[0][f"own_{name}"] == value
 
 
+CHAT = [{"role": "user", "content": "x"}, {"role": "assistant", "content": "y"}]
+#: Columns of the user's own that say something else than the conversation, and those of them that files call otherwise.
+OWN: dict[str, tuple[dict[str, Any], set[str]]] = {
+    "alpaca": ({"instruction": "x", "response": "y"}, {"instruction"}),
+    "alpaca, other case": ({"Instruction": "x", "Output": "y", "Context": "z"}, {"Instruction", "Output", "Context"}),
+    "alpaca, whole": ({"instruction": "x", "input": "z", "output": "y"}, {"instruction", "input", "output"}),
+    "prompt": ({"prompt": "x", "completion": "y"}, {"prompt", "completion"}),
+    "question": ({"question": "x", "answer": "y"}, {"question"}),
+    "pair": ({"chosen": "x", "rejected": "y"}, {"chosen", "rejected"}),
+    "pair of other names": (
+        {"chosen_response": "x", "rejected_response": "y"},
+        {"chosen_response", "rejected_response"},
+    ),
+    "one side": ({"rejected": "y"}, {"rejected"}),
+    "turns": ({"conversation": CHAT, "what_it_says": CHAT}, {"conversation"}),
+    "generation": ({"r1_generation": "a long text of several words"}, set()),
+    "reasoning": ({"problem": "x", "deepseek_reasoning": "z", "deepseek_solution": "y"}, {"deepseek_reasoning"}),
+    "xlam": ({"query": "x", "answers": [{"name": "f", "arguments": {}}], "score": 1}, {"answers"}),
+    "log": ({"request": {"messages": CHAT[:1]}, "response": {"choices": [{"message": CHAT[1]}]}}, {"request"}),
+    "glaive": ({"sample": "SYSTEM: s\nUSER: x\nASSISTANT: y"}, {"sample"}),
+    "texts": ({"data": ["x", "y"]}, {"data"}),
+    "system": ({"System Prompt": "s"}, {"System Prompt"}),
+}
+
+
+@pytest.mark.parametrize("suffix", [".jsonl", ".csv", ".parquet"])
+@pytest.mark.parametrize("layout", LAYOUTS)
+@pytest.mark.parametrize("name", OWN)
+def test_a_file_is_read_back_without_being_told_what_it_is(name: str, layout: Any, suffix: str, tmp_path: Path) -> None:
+    own, renamed = OWN[name]
+    turns = [{"role": "user", "content": "q"}, {"role": "assistant", "content": "a"}]
+    rows = [{"id": f"r{number}", "turns": turns, **own} for number in range(2)]
+    (tmp_path / "in.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    ingest([tmp_path / "in.jsonl"], tmp_path / "pool", IngestConfig(map={"messages": "turns"}))
+    pool = Pool.open(tmp_path / "pool")
+    assert set(pool.metas()[0]) == set(own)
+    export_rows(pool, None, tmp_path / f"out{suffix}", layout)
+    report = ingest([tmp_path / f"out{suffix}"], tmp_path / "again")
+    again = Pool.open(tmp_path / "again")
+    assert (again.row_ids(), again.messages(), report.format) == (pool.row_ids(), pool.messages(), layout)
+    back = {column.removeprefix("own_") for column in again.metas()[0]} - {"_file", "_line"}
+    assert back == set(own) and not report.ignored
+    if layout == "alpaca" and name not in ("prompt", "one side"):
+        assert {column for column in own if f"own_{column}" in again.metas()[0]} == renamed
+
+
 def test_history_system_and_what_cannot_be_held(pool: Pool, tmp_path: Path) -> None:
     report = export_rows(pool, None, tmp_path / "out.jsonl", "alpaca")
     rows = [json.loads(line) for line in (tmp_path / "out.jsonl").read_text().splitlines()]

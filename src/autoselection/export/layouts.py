@@ -170,6 +170,12 @@ _TRL_COLUMNS = frozenset((
     "messages", "conversations", "tools", "prompt", "completion", "chosen", "rejected", "image", "images",
     "input_ids", "labels", "completion_mask", "assistant_masks", "seq_lengths", "chat_template_kwargs",
 ))  # fmt: skip
+#: Columns that ingest reads as parts of a conversation, or by which it takes rows of texts for another format or dialect.
+_READ = frozenset((
+    "messages", "conversations", "conversation", "request", "body", "contents", "data", "chat", "sample", "answers", "tools",
+    "context", "system_prompt", "reasoning_content", "deepseek_reasoning", "deepseek_thinking_trajectory", "thinking_trajectories",
+    "complex_cot",
+))  # fmt: skip
 _TEXT = pa.string()
 #: Columns of every file with the user's own columns, before those of its layout.
 IDENTITY: Mapping[str, pa.DataType] = {"id": _TEXT, "source": _TEXT}
@@ -186,7 +192,7 @@ LAYOUTS: Mapping[LayoutName, Layout] = {
             _messages,
             ("tools",),
             typed={"messages": pa.list_(_JSON)},
-            reserved=_TRL_COLUMNS | {"system"},
+            reserved=_TRL_COLUMNS | {"system", "system_prompt"},
         ),
         Layout(
             "sharegpt",
@@ -195,7 +201,7 @@ LAYOUTS: Mapping[LayoutName, Layout] = {
             ("tools",),
             typed={"conversations": pa.list_(pa.struct([*_TURN, (MESSAGES_KEY, _TEXT)]))},
             further=MESSAGES_KEY,
-            reserved=_TRL_COLUMNS | {"system"},
+            reserved=_TRL_COLUMNS | {"system", "system_prompt"},
         ),
         Layout(
             "alpaca",
@@ -208,14 +214,14 @@ LAYOUTS: Mapping[LayoutName, Layout] = {
             },
             _alpaca,
             ("system", "history"),
-            reserved=frozenset(("messages", "conversations")),
+            reserved=_READ | {"prompt", "question"},
         ),
         Layout(
             "prompt-completion",
             {"prompt": _TEXT, "completion": _TEXT, "system": _TEXT},
             _prompt_completion,
             ("system",),
-            reserved=_TRL_COLUMNS | {"text"},
+            reserved=_TRL_COLUMNS | _READ | {"text", "instruction", "input"},
         ),
     )
 }

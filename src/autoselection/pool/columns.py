@@ -68,6 +68,8 @@ PAIRS = (
 )
 #: Other usual names of a conversation: lists of turns.
 CONVERSATIONS = ("conversation", "dialogue", "dialog", "dialogues", "dialogs", "chat", "turns", "message")
+#: Columns of the place where a row was read, which exports write: whoever reads such a file again has decided what its rows are.
+PLACE_COLUMNS = ("_file", "_line")
 #: The fields of whole conversations, by format.
 _TURNS_FIELDS: Mapping[str, str] = {"messages": "messages", "sharegpt": "conversations"}
 #: What a map names beside a conversation's turns and its answer, as formats read it.
@@ -420,6 +422,7 @@ def layout_of(
         PoolError: the columns cannot be recognized, or a mapped one does not exist.
     """
     present = {fold(column) for record in records for column in record}
+    exported = all(name in record for record in records for name in PLACE_COLUMNS)
 
     def layout(
         row_format: str | Dialect, renamed: Mapping[str, str], exclusive: bool = False, told: bool = False
@@ -437,7 +440,7 @@ def layout_of(
         """The layout that the first rows tell, unless a likelier answer stands beside the one that it would take."""
         found = layout(row_format, renamed, told=True)
         columns = found.roles(records)
-        if (rival := rival_of(records, columns)) is not None:
+        if not exported and (rival := rival_of(records, columns)) is not None:
             said, likelier, bare = rival
             raise PoolError(
                 f"{path} has {said}: name what is to be learnt (in a configuration: pool.ingest.map), "
@@ -464,6 +467,8 @@ def layout_of(
         readings = [] if request.format in found else _usual_readings(records)
         renamed = next((renamed for row_format, renamed in readings if row_format == request.format), {})
         return layout(request.format, renamed)
+    if exported and len(turns := found & set(_TURNS_FIELDS)) == 1:  # what stands beside them is the user's own
+        return told(turns.pop(), {})
     dialects = dialects_of(views)
     known: set[str] = {dialect.name for dialect in dialects}
     known |= found.difference(*(dialect.over for dialect in dialects))

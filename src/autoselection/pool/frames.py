@@ -118,7 +118,7 @@ def _json_records(pool: PoolTable, rows: NDArray[np.int64]) -> list[dict[str, An
 
 def _with_own_columns(pool: PoolTable, rows: NDArray[np.int64], table: Any, json_type: Any) -> Any:
     """The table and behind it the user's own columns of its rows."""
-    own = own_columns(pool, rows, None, _NAMES, places=False)
+    own = own_columns(pool, rows, None, _NAMES, to_file=False)
     if not own.names:
         return table
     schema = pa.schema(own.schema())

@@ -17,12 +17,15 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from autoselection.errors import ConfigError
+from autoselection.pool.columns import PLACE_COLUMNS
 from autoselection.pool.openai_messages import has_huge_number
+from autoselection.pool.row_kinds.pairs import sides_of
 from autoselection.pool.table import PoolTable
+from autoselection.pool.values import fold
 from autoselection.wording import suggestion
 
 #: Where the row was read: file as it was given to ``ingest``, and line (for Parquet and folders the row), from 1.
-FILE, LINE = "_file", "_line"
+FILE, LINE = PLACE_COLUMNS
 
 _BATCH_ROWS = 1024
 _JSON = pa.json_(pa.string())
@@ -75,14 +78,15 @@ def own_columns(
     wanted: Collection[str] | None,
     taken: Collection[str],
     *,
-    places: bool = True,
+    to_file: bool = True,
 ) -> OwnColumns:
     """Find the columns of ``rows`` and their types.
 
     Args:
         wanted: names to write; None for all.
         taken: names that the format, or what reads it, uses: a column of such a name is written as ``own_NAME``.
-        places: the file and line of each row are columns, too.
+        to_file: they are for a file, which ingest may read: the file and line of each row are columns too, and a column is
+            ``own_NAME`` whatever the case of its name, or if it is a side of a preference pair.
 
     Raises:
         ConfigError: the rows have no column that is wanted.
@@ -91,7 +95,7 @@ def own_columns(
     for start in range(0, len(rows), _BATCH_ROWS):
         for row in _own(pool, rows[start : start + _BATCH_ROWS]):
             for name, value in row.items():
-                if value is not None and (wanted is None or name in wanted) and (places or name not in (FILE, LINE)):
+                if value is not None and (wanted is None or name in wanted) and (to_file or name not in (FILE, LINE)):
                     kinds.setdefault(name, set()).add(_kind(value))
     known = set(kinds)
     for name in wanted or ():
@@ -108,9 +112,13 @@ def own_columns(
     names = tuple(sorted(kinds, key=lambda name: name in (FILE, LINE)))  # stable: the others as they came
     types = {name: _type(kinds[name]) for name in names}
     used = {*taken, *names}
+    # Ingest knows a column whatever its case, if none has the very name; ids and sources are always there.
+    known = set(map(fold, taken)) - {"id", "source"} if to_file else set()
+    if to_file and (sides := sides_of({fold(name): name for name in names})) is not None:
+        known |= {fold(sides.chosen), fold(sides.rejected)}
     renamed: dict[str, str] = {}
     for name in names:
-        if name in taken:
+        if name in taken or fold(name) in known:
             new = f"own_{name}"
             while new in used:
                 new = f"own_{new}"
