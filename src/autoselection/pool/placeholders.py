@@ -9,7 +9,7 @@ from autoselection import notebook
 from autoselection.conversation import Message
 
 #: Longest prompt that may be a mark (characters), and rows from which on one is told.
-_LONGEST, _ROWS = 10, 3
+_LONGEST, _ROWS = 10, 5
 #: Different short prompts that are counted: a mark comes again and again, so it is among the first.
 _PROMPTS = 1000
 
