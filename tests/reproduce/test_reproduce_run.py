@@ -13,6 +13,7 @@ from tests.reproduce.arithmetic import Arithmetic
 
 from autoselection.errors import ConfigError, StudyError
 from autoselection.evaluation import EvaluationJob, EvaluationResult
+from autoselection.recipes import Recipe, Step
 from autoselection.report.page import figures_of
 from autoselection.report.paper_page import paper_page, write_paper_page
 from autoselection.report.sheet import Sheet
@@ -255,6 +256,17 @@ def test_a_row_whose_signals_are_missing_is_named(
     fewer = {"single_operators": ("ngram_entropy", "ifd_filter"), "methods": ("ours",), "budget": 1}
     document = run_reproduction(reproduction.model_copy(update=fewer), tmp_path, ["main"])
     assert "main has no row 'ifd_filter, low end': the pool has no ifd." in document["models"][0]["missing"]
+
+
+def test_signals_of_recipes_that_a_union_names_are_missing_too(
+    reproduction: ReproductionConfig, arithmetic: Any, tmp_path: Path
+) -> None:
+    named = Recipe((Step("ifd_filter"),))
+    steps = (Step("ngram_entropy", {"fraction": 0.5}), Step("union", {"source_recipe": "hard"}))
+    (tmp_path / "both.yaml").write_text(yaml.safe_dump(Recipe(steps, "both", library={"hard": named}).to_dict()))
+    fewer = {"recipes": (str(tmp_path / "both.yaml"),), "single_operators": (), "methods": ("ours",), "budget": 1}
+    document = run_reproduction(reproduction.model_copy(update=fewer), tmp_path / "out", ["main"])
+    assert "main has no row 'fixed recipe: both': the pool has no ifd." in document["models"][0]["missing"]
 
 
 def test_transfer_needs_the_main_table_and_its_model(

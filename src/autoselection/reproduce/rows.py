@@ -17,9 +17,10 @@ from autoselection.compare.method import Method
 from autoselection.compare.methods import METHODS
 from autoselection.errors import StudyError
 from autoselection.ledger import UNTRAINED
-from autoselection.operators import OperatorRegistry, clamp_params, default_registry, in_role
+from autoselection.operators import clamp_params, default_registry, in_role
 from autoselection.operators.base import has_signal, needs_of_pool
 from autoselection.recipes import Recipe, Step, load_recipe, materialize, subset_hash
+from autoselection.recipes.required_signals import every_step
 from autoselection.reproduce.config import ReproductionConfig
 from autoselection.search import SearchConfig, random_subset, single_operator_recipes
 from autoselection.signals import SignalTable
@@ -92,9 +93,9 @@ class Entry:
         return dict(vars(self))
 
 
-def single_rows(config: ReproductionConfig, registry: OperatorRegistry | None = None) -> list[FixedRow]:
+def single_rows(config: ReproductionConfig) -> list[FixedRow]:
     """Every single operator with its defaults, its high end before its low one."""
-    registry = registry or default_registry()
+    registry = default_registry()
     found = []
     for name in config.single_operators:
         operator = registry.get(name)
@@ -131,11 +132,10 @@ def random_rows(table: SignalTable, size: int, seed: int) -> Rows:
     return selectable[random_subset(len(selectable), size, seed=seed)]
 
 
-def lacking(row: FixedRow, table: SignalTable, registry: OperatorRegistry | None = None) -> list[str]:
-    """Signals that a row's recipe needs and the pool does not have."""
-    registry = registry or default_registry()
-    steps = row.recipe.canonical(registry).steps
-    needed = {name for step in steps for name in needs_of_pool(registry.get(step.operator), step.params, table)}
+def lacking(row: FixedRow, table: SignalTable) -> list[str]:
+    """Signals, as the pool calls their columns, that a row's recipe needs, its unions' too, and the pool does not have."""
+    steps = every_step(row.recipe, default_registry())
+    needed = {name for operator, params in steps for name in needs_of_pool(operator, params, table)}
     return sorted(name for name in needed if not has_signal(table, name))
 
 
