@@ -23,12 +23,14 @@ from autoselection.evaluation import EvaluationJob, EvaluationResult
 from autoselection.language.models import parameter_count
 from autoselection.ledger import Wanted, decisions, read_events
 from autoselection.ledger.account import keyed_account
+from autoselection.report.study_view import trial_views
 from autoselection.report.tables import study_notes, study_sheets
 from autoselection.study import Study, run_study
 from autoselection.study.checks import check_setup
 from autoselection.study.levels import lower_model, model_costs, told_by_levels
 from autoselection.study.run import summary
 from autoselection.tasks import load_items, some_items
+from autoselection.tracking.runs import trial_runs
 
 
 def document(pool: Path, fidelity: dict[str, Any], **search: Any) -> dict[str, Any]:
@@ -93,6 +95,15 @@ def test_both_models_are_trained_and_only_the_target_is_compared_for_the_best(
     assert all(
         (event.get("model") == str(smaller)) == (event["fidelity"] == 1.0 and "items" in event) for event in events
     )
+
+
+def test_a_tracker_is_told_of_the_model_that_a_trial_was_evaluated_with(levelled: Study) -> None:
+    trials = levelled.all_trials()
+    kinds = {view.id: view.kind for view in trial_views(levelled)}
+    for run in trial_runs(levelled):
+        assert run.parameters["stage"] == kinds[run.key]
+        assert run.parameters.get("model", "") == trials[run.key].model
+    assert {kinds[trial.id] for trial in trials if trial.model} == {"model smaller"}
 
 
 def test_costs_come_from_the_models_sizes_and_stay(levelled: Study, smaller: Path) -> None:

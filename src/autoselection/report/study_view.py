@@ -27,6 +27,7 @@ from autoselection.study.incumbent import current_verdict
 from autoselection.study.named_pools import open_scored_pool
 from autoselection.study.trade_offs import TradeOff, trade_offs
 from autoselection.study.trained import trained_results
+from autoselection.study.trials import Trial
 from autoselection.wording import command_line
 
 #: How a trial came about, as plots name it.
@@ -43,6 +44,14 @@ KINDS = {
 }
 SHORT = "short training"
 _PACKAGES = ("numpy", "polars", "torch", "transformers", "trl", "plotly")
+
+
+def trial_kind(trial: Trial) -> str:
+    """How a trial came about, and of one below a full evaluation what it was instead."""
+    if trial.fidelity < 1.0:
+        return f"model {trial.model}" if trial.model else SHORT
+    origin = str(trial.record["origin"])
+    return KINDS.get(origin, origin)
 
 
 @dataclass(frozen=True)
@@ -259,17 +268,12 @@ def trial_views(study: Study) -> tuple[TrialView, ...]:
     states = shown_numbers([trial.record["state"] for trial in trials])
     for trial, state, leader in zip(trials, states, study.leaders(trials), strict=True):
         spent += trial.fidelity
-        full = trial.fidelity == 1.0
         record = trial.record
         expected = record.get("prediction")
         found.append(
             TrialView(
                 id=trial.id,
-                kind=KINDS.get(record["origin"], str(record["origin"]))
-                if full
-                else f"model {trial.model}"
-                if trial.model
-                else SHORT,
+                kind=trial_kind(trial),
                 parent=record.get("parent"),
                 edit=str(record.get("edit") or ""),
                 fidelity=trial.fidelity,

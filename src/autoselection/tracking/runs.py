@@ -14,7 +14,7 @@ import numpy as np
 from autoselection._version import __version__
 from autoselection.evaluation import EvaluationResult
 from autoselection.recipes.state import largest_sources, shown_numbers
-from autoselection.report.study_view import KINDS, SHORT
+from autoselection.report.study_view import trial_kind
 from autoselection.study import Study
 from autoselection.study.incumbent import current_verdict
 from autoselection.study.tracked import STUDY, done_trials
@@ -104,7 +104,7 @@ def _times(study: Study) -> dict[str, float]:
 def _trial_run(trial: Trial, numbers: Mapping[str, Any], began: float, ended: float, final: Mapping[str, float]) -> Run:
     record = trial.record
     recipe = trial.recipe.describe()
-    stage = KINDS.get(record["origin"], str(record["origin"])) if trial.fidelity == 1.0 else SHORT
+    stage = trial_kind(trial)
     parameters: dict[str, Value] = {
         "stage": stage,
         "recipe": _clipped(recipe),
@@ -112,6 +112,7 @@ def _trial_run(trial: Trial, numbers: Mapping[str, Any], began: float, ended: fl
         "subset_hash": record["subset_hash"],
         "rows": trial.size,
         "fidelity": trial.fidelity,
+        **({"model": trial.model} if trial.model else {}),
         "trajectory": int(record.get("trajectory") or 0),
         **({"parent": record["parent"]} if record.get("parent") else {}),
         **({"repeats": record["of"]} if record.get("of") else {}),
