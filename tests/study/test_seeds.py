@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -75,6 +76,22 @@ def test_a_subset_that_was_trained_again_is_judged_by_all_its_trainings(study_co
     assert [(trial.id, trial.score) for trial in study.subsets()] == [("t001", 0.5), ("t002", 0.6)]
     best = study.best()
     assert best is not None and best.id == "t002"
+
+
+def test_a_repeated_subset_is_judged_by_the_mean_of_its_evaluations_as_in_the_search(
+    study_config: Path, tmp_path: Path
+) -> None:
+    """Both have 0.45. The mean of a's four results is larger by its last bit; that of its two evaluations is not."""
+    seen = {0: 0.4, 1: 0.42}
+    trials = [("full", "a", seen), ("full", "b", {0: 0.4, 1: 0.5}), ("full", "a", {2: 0.4, 3: 0.58})]
+    assert float(np.mean([0.4, 0.42, 0.4, 0.58])) > float(np.mean([0.4, 0.5])), "what a mean over all seeds would say"
+    study = told(tmp_path / "done", study_config, trials)
+    a, b = study.subsets()
+    assert a.score == b.score == 0.45 and a.tasks == b.tasks and len(a.results) == 4
+    best, leaders = study.best(), [leader.id for leader in study.leaders(study.trials) if leader is not None]
+    assert best is not None and best.id == "t002" and leaders == ["t001", "t002", "t002"]
+    pending = told(tmp_path / "pending", study_config, [*trials[:2], ("full", "a", {2: 9.0})])
+    assert pending.subsets()[0].score == float(np.mean([0.4, 0.42])), "a repeat counts once it has all its seeds"
 
 
 def test_a_short_training_is_short_and_leaves_no_model(study_config: Path, tmp_path: Path, ends: Any) -> None:

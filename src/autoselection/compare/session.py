@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from autoselection.recipes import subset_hash
 from autoselection.search import SearchConfig
 from autoselection.signals.table import SignalTable
-from autoselection.tasks import merit
+from autoselection.tasks import mean_of_repeats, merit
 
 Rows = NDArray[np.int64]
 
@@ -222,8 +222,8 @@ class _Tally:
             self._found, self._worth, self._seen = {}, {}, {}
         same = self._found.setdefault(item.subset, [])
         same.append(item)
-        means = {task: float(np.mean([each.tasks[task] for each in same])) for task in self._floors}
-        self._seen[item.subset] = float(np.mean([each.observed for each in same]))
+        floored = [{task: each.tasks[task] for task in self._floors} for each in same]
+        self._seen[item.subset], means = mean_of_repeats([each.observed for each in same], floored)
         self._worth[item.subset] = merit(self._seen[item.subset], means, self._floors)
 
     def pick(self) -> Standing | None:

@@ -16,7 +16,7 @@ from autoselection.search.levels import FULL, Level, lower_levels
 from autoselection.search.pareto import NO_TASKS, ROWS, SCORE, TOKENS, front
 from autoselection.search.records import Candidate, EvaluatedCandidate, Observation, Origin
 from autoselection.search.series import Series, aligned
-from autoselection.tasks import merit
+from autoselection.tasks import mean_of_repeats, merit
 from autoselection.wording import clipped
 
 
@@ -335,10 +335,8 @@ def _mean_of(trials: Sequence[EvaluatedCandidate], scores: Sequence[float] | Non
         scores: theirs on another scale.
     """
     scores = [float(trial.score or 0.0) for trial in trials] if scores is None else scores
-    first, mean = trials[0], float(np.mean(scores)) if len(scores) > 1 else scores[0]
-    if len(trials) == 1 and mean == first.score:
+    first = trials[0]
+    if len(trials) == 1 and scores[0] == first.score:
         return first
-    tasks = {
-        name: float(np.mean([trial.observation.tasks[name] for trial in trials])) for name in first.observation.tasks
-    }
+    mean, tasks = mean_of_repeats(scores, [trial.observation.tasks for trial in trials])
     return replace(first, observation=replace(first.observation, score=mean, tasks=tasks))

@@ -236,8 +236,8 @@ class Study:
         return merit(trial.score or 0.0, trial.tasks, self.floors)
 
     def best(self) -> Trial | None:
-        """The subset with the best dev score, over its repeats (ties: the later one, as in the search), of those that meet
-        every floor; the one that misses them least, while none does."""
+        """The subset with the best dev score, the mean of its repeats (ties: the later one), of those that meet every floor;
+        the one that misses them least, while none does: that which the search takes for the best."""
         return max(reversed(self.contenders()), key=self.merit, default=None)
 
     def leaders(self, trials: Iterable[Trial]) -> list[Trial | None]:

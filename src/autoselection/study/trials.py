@@ -12,6 +12,7 @@ from autoselection import notebook
 from autoselection.errors import RecipeError, StudyError
 from autoselection.evaluation import EvaluationResult
 from autoselection.recipes import Recipe
+from autoselection.tasks import mean_of_repeats
 from autoselection.wording import suggestion
 
 if TYPE_CHECKING:
@@ -20,11 +21,16 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, repr=False)
 class Trial:
-    """One evaluated (or pending) subset of the search, as the journal tells it."""
+    """One evaluated (or pending) subset of the search, as the journal tells it.
+
+    Attributes:
+        repeats: evaluations that this one stands for, see :func:`as_one`; empty: its own alone.
+    """
 
     id: str
     record: Mapping[str, Any]
     results: Mapping[int, EvaluationResult] = field(default_factory=dict)
+    repeats: tuple[Trial, ...] = ()
 
     @property
     def fidelity(self) -> float:
@@ -43,18 +49,27 @@ class Trial:
 
     @property
     def score(self) -> float | None:
-        """Mean dev score over the training seeds (higher is better); None while pending or if a seed failed."""
+        """Mean dev score over the training seeds, and over its repeats (higher is better); None while pending or if a seed
+        failed."""
+        if self.repeats:
+            return self._over_repeats[0]
         if not self.results or self.failure:
             return None
         return float(np.mean([result.score for result in self.results.values()]))
 
     @property
     def tasks(self) -> dict[str, float]:
-        """Mean dev score of each task over the seeds."""
+        """Mean dev score of each task over the seeds, and over its repeats."""
+        if self.repeats:
+            return self._over_repeats[1]
         if self.score is None:
             return {}
         results = list(self.results.values())
         return {name: float(np.mean([result.scores[name] for result in results])) for name in results[0].scores}
+
+    @property
+    def _over_repeats(self) -> tuple[float, dict[str, float]]:
+        return mean_of_repeats([one.score or 0.0 for one in self.repeats], [one.tasks for one in self.repeats])
 
     @property
     def seconds(self) -> float:
@@ -110,10 +125,16 @@ def journalled_recipe(document: Mapping[str, Any], trial: str) -> Recipe:
 
 
 def as_one(group: Sequence[Trial]) -> Trial:
-    """Trials of one subset as one: the first that did not fail, with the results of all that did not."""
+    """Trials of one subset as one: the first that did not fail, with the results of all that did not.
+
+    Its score is the mean of their scores, as in the search; a repeat that lacks a seed's result does not count yet.
+    """
     good = [trial for trial in group if trial.score is not None] or group[:1]
+    if len(good) == 1:
+        return good[0]
     results = {seed: result for trial in good for seed, result in trial.results.items()}
-    return Trial(good[0].id, good[0].record, results)
+    done = tuple(trial for trial in good if len(trial.results) >= len(good[0].results))
+    return Trial(good[0].id, good[0].record, results, done)
 
 
 class Trials(Sequence[Trial]):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from autoselection.tasks.floors import REFERENCES, Floor, merit, shortfall
+from autoselection.tasks.floors import REFERENCES, Floor, mean_of_repeats, merit, shortfall
 from autoselection.tasks.guessing import Knowledge, few_items, guessing_accuracy, knowledge
 from autoselection.tasks.items import (
     LETTERS,
@@ -41,6 +41,7 @@ __all__ = [
     "knowledge",
     "labels",
     "load_items",
+    "mean_of_repeats",
     "merit",
     "overall",
     "shortfall",

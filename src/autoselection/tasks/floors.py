@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
+
+import numpy as np
 
 Reference = Literal["base", "incumbent"]
 
@@ -67,6 +69,18 @@ def shortfall(scores: Mapping[str, float], floors: Mapping[str, float]) -> float
         floors: lowest score by task.
     """
     return sum(max(0.0, floor - scores[task]) for task, floor in floors.items())
+
+
+def mean_of_repeats(scores: Sequence[float], tasks: Sequence[Mapping[str, float]]) -> tuple[float, dict[str, float]]:
+    """What the evaluations of one subset say of it together: the mean of their scores, and that of each task.
+
+    The search, the study and comparisons of search methods take this mean of what each evaluation gave, itself a mean over
+    seeds, and none over all seeds at once: its last bit differs, which would decide ties elsewhere.
+
+    Args:
+        scores, tasks: of each evaluation; tasks are those of the first.
+    """
+    return float(np.mean(scores)), {name: float(np.mean([one[name] for one in tasks])) for name in tasks[0]}
 
 
 def merit(score: float, scores: Mapping[str, float], floors: Mapping[str, float]) -> tuple[float, float]:
