@@ -94,6 +94,15 @@ def test_a_repeated_subset_is_judged_by_the_mean_of_its_evaluations_as_in_the_se
     assert pending.subsets()[0].score == float(np.mean([0.4, 0.42])), "a repeat counts once it has all its seeds"
 
 
+def test_the_leader_after_each_trial_is_the_best_of_what_was_known_then(study_config: Path, tmp_path: Path) -> None:
+    seen = [("a", 0.5), ("b", 0.7), ("c", 0.6), ("b", 0.1), ("a", 0.9), ("c", None), ("a", 0.1), ("c", 0.4), ("b", 0.9)]
+    trials = [("full", subset, {seed: score}) for seed, (subset, score) in enumerate(seen)]
+    found = told(tmp_path / "all", study_config, trials)
+    for count, leader in enumerate(found.leaders(found.trials), 1):
+        best = told(tmp_path / str(count), study_config, trials[:count]).best()
+        assert best is not None and leader is not None and (leader.id, leader.score) == (best.id, best.score)
+
+
 def test_a_short_training_is_short_and_leaves_no_model(study_config: Path, tmp_path: Path, ends: Any) -> None:
     jobs: dict[str, EvaluationJob] = {}
 

@@ -243,9 +243,11 @@ class Study:
     def leaders(self, trials: Iterable[Trial]) -> list[Trial | None]:
         """The best after each of some trials, by what these had shown until then (:meth:`best` is that after all): a repeat
         may lower it. None before there is one."""
+        floors = self.floors
         groups: dict[str, list[Trial]] = {}
         places: dict[str, int] = {}  # of two as good the later one leads
         scored: dict[str, tuple[tuple[float, float], int, Trial]] = {}
+        leader: str | None = None
         found: list[Trial | None] = []
         for trial in trials:
             if trial.fidelity == 1.0:
@@ -254,8 +256,13 @@ class Study:
                 places.setdefault(subset, len(places))
                 one = as_one(groups[subset])
                 if one.score is not None:
-                    scored[subset] = (self.merit(one), places[subset], one)
-            found.append(max(scored.values(), key=lambda entry: entry[:2])[2] if scored else None)
+                    now, before = (merit(one.score, one.tasks, floors), places[subset], one), scored.get(subset)
+                    scored[subset] = now
+                    if subset == leader and before is not None and now[:2] < before[:2]:
+                        leader = max(scored, key=lambda key: scored[key][:2])  # another one may be better now
+                    elif leader is None or now[:2] > scored[leader][:2]:
+                        leader = subset
+            found.append(None if leader is None else scored[leader][2])
         return found
 
     @property

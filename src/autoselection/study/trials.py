@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import TYPE_CHECKING, Any, overload
 
 import numpy as np
@@ -42,12 +43,12 @@ class Trial:
         """Name of another model that was trained instead of the target (``search.fidelity.models``); empty: none."""
         return str(self.record.get("model", ""))
 
-    @property
+    @cached_property
     def failure(self) -> str | None:
         """Why the evaluation failed, or None."""
         return next((result.failure for result in self.results.values() if result.failure), None)
 
-    @property
+    @cached_property
     def score(self) -> float | None:
         """Mean dev score over the training seeds, and over its repeats (higher is better); None while pending or if a seed
         failed."""
@@ -57,7 +58,7 @@ class Trial:
             return None
         return float(np.mean([result.score for result in self.results.values()]))
 
-    @property
+    @cached_property
     def tasks(self) -> dict[str, float]:
         """Mean dev score of each task over the seeds, and over its repeats."""
         if self.repeats:
@@ -67,7 +68,7 @@ class Trial:
         results = list(self.results.values())
         return {name: float(np.mean([result.scores[name] for result in results])) for name in results[0].scores}
 
-    @property
+    @cached_property
     def _over_repeats(self) -> tuple[float, dict[str, float]]:
         return mean_of_repeats([one.score or 0.0 for one in self.repeats], [one.tasks for one in self.repeats])
 
