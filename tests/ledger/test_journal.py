@@ -15,10 +15,12 @@ from typing import Any
 import pytest
 from tests.study.test_cli import run
 
+from autoselection.agents.dev_only import DevJournal
 from autoselection.errors import StudyError
 from autoselection.llm.exchanges import ExchangeLog
 from autoselection.study import Journal, decisions, read_events
 from autoselection.study.study import check_folder
+from autoselection.watch.journal import FollowedJournal
 
 
 def written(path: Path, events: int = 6) -> list[bytes]:
@@ -261,6 +263,21 @@ def test_a_file_system_without_locks_is_named_as_such(
     said = capsys.readouterr().err
     assert "Locking failed" in said and "No locks available" in said and "another process" not in said
     assert len(read_events(tmp_path / "journal.jsonl")) == 1
+
+
+@pytest.mark.parametrize("opened", [DevJournal, FollowedJournal])
+def test_a_journal_that_is_read_without_its_lock_cannot_be_written(opened: type[Journal], tmp_path: Path) -> None:
+    """It keeps fewer events than the file has: the next one would get a number that is there already."""
+    path = tmp_path / "journal.jsonl"
+    written(path)
+    with Journal(path) as journal:
+        journal.append("test", name="winner")
+    before, found = path.read_bytes(), opened(path)
+    with pytest.raises(RuntimeError, match="for reading only"), found:
+        found.append("trial")
+    with pytest.raises(RuntimeError, match="needs the lock"):
+        found.append("trial")
+    assert path.read_bytes() == before
 
 
 def test_decisions_leave_out_times_and_costs() -> None:

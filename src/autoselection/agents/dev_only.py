@@ -11,15 +11,13 @@ import re
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from autoselection.errors import AutoSelectionError, ConfigError, PoolError, RecipeError, SignalError
 from autoselection.inspection import numbers_of
-from autoselection.ledger import Journal
-from autoselection.ledger.journal import read_events
+from autoselection.ledger.journal import ReadJournal, read_events
 from autoselection.pool import Pool
 from autoselection.recipes import Recipe
 from autoselection.recipes.required_signals import recipe_signals
@@ -34,20 +32,11 @@ from autoselection.wording import clipped
 TELLING_OF_TEST = frozenset({"test", "final_plan", "contamination", "benchmarks"})
 
 
-class DevJournal(Journal):
+class DevJournal(ReadJournal):
     """The events of a journal, as they are now, without those that tell of test; nothing can be appended to it."""
 
     def __init__(self, path: Path) -> None:
-        self.path = path
-        self.cut_bytes = 0
-        self._stack = None
-        self._made = []
-        self._events = [event for event in read_events(path) if event["event"] not in TELLING_OF_TEST]
-
-    @property
-    def events(self) -> list[dict[str, Any]]:
-        """Those events, in order."""
-        return self._events
+        super().__init__(path, (event for event in read_events(path) if event["event"] not in TELLING_OF_TEST))
 
 
 def dev_study(path: Path) -> Study:

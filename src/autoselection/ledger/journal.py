@@ -9,6 +9,7 @@ Replaying the journal gives back the whole state of the study, so nothing else h
 from __future__ import annotations
 
 import time
+from collections.abc import Iterable
 from contextlib import ExitStack, suppress
 from pathlib import Path
 from types import TracebackType
@@ -130,6 +131,29 @@ class Journal:
     def of(self, event: str) -> list[dict[str, Any]]:
         """All events of one kind, in order."""
         return [record for record in self.events if record["event"] == event]
+
+
+class ReadJournal(Journal):
+    """A journal whose events are read by other means; nothing can be appended to it, and its lock cannot be held: an event
+    would get the number that follows the events kept here, not the file's.
+
+    Args:
+        events: those that are known from the start.
+    """
+
+    def __init__(self, path: Path, events: Iterable[dict[str, Any]] = ()) -> None:
+        self.path = path
+        self.cut_bytes = 0
+        self._stack = None
+        self._events = list(events)
+
+    @property
+    def events(self) -> list[dict[str, Any]]:
+        """The events, in order."""
+        return self._events
+
+    def __enter__(self) -> Journal:
+        raise RuntimeError(f"{self.path}: this journal is open for reading only.")
 
 
 def read_events(path: Path) -> list[dict[str, Any]]:

@@ -5,14 +5,14 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from autoselection.ledger.journal import Journal, journal_tail
+from autoselection.ledger.journal import ReadJournal, journal_tail
 
 #: What is large in an event and not looked at: scores of single items, features, what steps dropped.
 _LARGE = {"result": ("items",), "trial": ("lineage",)}
 _LARGE_EVENTS = {"study": ("ingest_report", "signal_report", "settings"), "round": ("round",)}
 
 
-class FollowedJournal(Journal):
+class FollowedJournal(ReadJournal):
     """A journal that another process may be writing; nothing can be appended to it here.
 
     Args:
@@ -20,20 +20,11 @@ class FollowedJournal(Journal):
     """
 
     def __init__(self, path: Path, *, states: bool = False) -> None:
-        self.path = path
+        super().__init__(path)
         self._states = states
-        self.cut_bytes = 0
-        self._stack = None
-        self._made = []
-        self._events: list[dict[str, Any]] = []
         self._tail = journal_tail(path)
         #: Grows whenever events come, or are void.
         self.version = 0
-
-    @property
-    def events(self) -> list[dict[str, Any]]:
-        """All events so far, in order."""
-        return self._events
 
     @property
     def broken(self) -> str | None:
