@@ -68,10 +68,10 @@ def overview(session: AgentSession, _: NoArguments) -> Answer:
         ],
         "budget": {
             "evaluations": settings.evaluations,
-            "spent": sum(trial.fidelity for trial in trials),
+            "spent": study.asked,
             "left_for_you": session.left,
         },
-        "fewest_rows": settings.minimum_rows(len(session.table.selectable)) if begun else settings.min_rows,
+        "fewest_rows": settings.least_rows(session.table) if begun else settings.min_rows,
         "trainings_of_an_evaluation": len(study.config.evaluation.seeds),
         "best": None
         if best is None
@@ -219,7 +219,7 @@ def tried(session: AgentSession, asked: RecipeArguments) -> Answer:
     result = session.materialize(recipe)
     seed, table = study.config.search.seed, session.table
     same = [trial for trial in study.all_trials() if trial.record["subset_hash"] == result.subset_hash]
-    least = study.config.search.minimum_rows(len(table.selectable))
+    least = study.config.search.least_rows(table)
     found: Answer = {
         "recipe": result.recipe.to_dict(),
         "in_words": result.recipe.describe(),

@@ -226,7 +226,7 @@ class AgentSession:
     def left(self) -> float:
         """Evaluations that an agent may still ask for: what the study's budget leaves, and the limit of agents."""
         study = self.study
-        left = study.config.search.evaluations - sum(trial.fidelity for trial in study.all_trials())
+        left = study.config.search.evaluations - study.asked
         return max(0.0, left if self.limit is None else min(left, self.limit - len(self.trials)))
 
     def propose(

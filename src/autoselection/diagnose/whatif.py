@@ -221,7 +221,7 @@ def _untried(
     cache, found = PrefixCache(), list[Materialization]()
     for proposed in EditProposer(settings).propose(request).recipes:
         made = materialize(proposed.recipe, table, seed=search.seed, registry=controller.registry, cache=cache)
-        if made.subset_hash not in seen and made.distinct >= search.minimum_rows(len(table.selectable)):
+        if made.subset_hash not in seen and made.distinct >= search.least_rows(table):
             seen.add(made.subset_hash)
             found.append(made)
     if not found:

@@ -144,7 +144,7 @@ def random_recipes(
     rng = np.random.default_rng([seed, 1])
     cache = PrefixCache()
     found: dict[str, Recipe] = {}
-    selectable = len(signals.selectable)
+    selectable, least = len(signals.selectable), config.least_rows(signals)
     turn = in_vain = 0
     while len(found) < count and in_vain < max(count, len(config.zones)):
         zone = zone_of(turn, config.zones)
@@ -152,7 +152,7 @@ def random_recipes(
         for _ in range(TRIES):
             recipe, _ = draw_probe(space, zone, config.max_steps, rng)
             outcome = materialize(recipe, signals, seed=config.seed, registry=registry, cache=cache)
-            if outcome.subset_hash in found or outcome.distinct < config.minimum_rows(selectable):
+            if outcome.subset_hash in found or outcome.distinct < least:
                 continue
             distance = distance_to_zone(len(outcome.rows) / selectable, zone)
             if nearest is None or distance < nearest[0]:

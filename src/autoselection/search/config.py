@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import Field, field_validator, model_validator
 
@@ -14,6 +14,9 @@ from autoselection.schema import StrictModel
 from autoselection.search.llm_config import LLMConfig
 from autoselection.search.pareto import MOST
 from autoselection.tasks.items import Metric
+
+if TYPE_CHECKING:
+    from autoselection.signals import SignalTable
 
 SMALLEST_SUBSET = 32
 """Rows of the smallest subset worth an evaluation, where ``min_rows`` does not say."""
@@ -406,6 +409,10 @@ class SearchConfig(StrictModel):
         if self.min_rows is not None:
             return self.min_rows
         return min(selectable, max(SMALLEST_SUBSET, min(500, round(0.02 * selectable))))
+
+    def least_rows(self, signals: SignalTable) -> int:
+        """:meth:`minimum_rows` of the pool that these signals are of."""
+        return self.minimum_rows(len(signals.selectable))
 
 
 def published_settings(*, wide: bool = False, **changes: Any) -> SearchConfig:

@@ -146,7 +146,7 @@ class Policy:
         """What is wrong with a draft, with the trial or the number that it is measured against."""
         rows, asked = draft.outcome, self.history.candidates
         if problem == BELOW_MIN_ROWS:
-            least = self.history.config.minimum_rows(len(self.signals.selectable))
+            least = self.history.config.least_rows(self.signals)
             return f"the recipe keeps {rows.distinct:,} different rows, and search.min_rows asks for {least:,} or more"
         if problem == KNOWN_SUBSET:
             same = next(trial for trial in asked if trial.subset_hash == rows.subset_hash)

@@ -111,7 +111,7 @@ class Drafts:
 
     def problem(self, draft: Draft) -> str | None:
         """Why a draft made since the last candidate is not worth an evaluation, if so."""
-        if draft.outcome.distinct < self._config.minimum_rows(len(self._signals.selectable)):
+        if draft.outcome.distinct < self._config.least_rows(self._signals):
             return BELOW_MIN_ROWS
         if draft.outcome.subset_hash in self._asked:
             return KNOWN_SUBSET

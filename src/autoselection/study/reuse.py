@@ -45,7 +45,7 @@ def warm_start(table: SignalTable, config: SearchConfig) -> dict[str, Any]:
         except (RecipeError, SignalError):
             problem = "needs an operator or a signal that is not here"
         else:
-            if found.distinct < config.minimum_rows(len(table.selectable)):
+            if found.distinct < config.least_rows(table):
                 problem = "below min_rows"
             elif found.subset_hash in hashes:
                 problem = "same subset as one before"

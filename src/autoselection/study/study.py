@@ -105,12 +105,17 @@ class Study:
         Raises:
             StudyError: more are spent.
         """
-        spent = sum(trial.fidelity for trial in self.all_trials())
+        spent = self.asked
         if evaluations != self.config.search.evaluations and evaluations < spent - 1e-9:
             raise StudyError(
                 f"{self.path}: the search has spent {spent:g} of {self.config.search.evaluations} evaluations already, so "
                 f"search.evaluations cannot be {evaluations}: give {math.ceil(spent - 1e-9)} or more."
             )
+
+    @property
+    def asked(self) -> float:
+        """Evaluations that were asked for, in full ones: what the search's budget has paid."""
+        return sum(trial.fidelity for trial in self.all_trials())
 
     @property
     def spent(self) -> float:
