@@ -8,8 +8,6 @@ from contextlib import closing
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from autoselection import files
 from autoselection.compare.comparison import Comparison, Items, Run, compare_runs, item_scores
 from autoselection.compare.floors import compared_floors
@@ -22,6 +20,7 @@ from autoselection.compare.session import Session, standing, standings
 from autoselection.config import StudyConfig, to_yaml
 from autoselection.errors import ConfigError, StudyError
 from autoselection.evaluation import EvaluationResult
+from autoselection.evaluation.job import mean_score, mean_scores
 from autoselection.executors import make_executor
 from autoselection.ledger import Journal, Ledger, Wanted, keyed_account
 from autoselection.pool import Pool
@@ -148,8 +147,7 @@ def _score_test(
 def _with_test(run: Run, results: Sequence[EvaluationResult] | None) -> Run:
     if not results:
         return run
-    tasks = {name: float(np.mean([result.scores[name] for result in results])) for name in results[0].scores}
-    return Run(**{**vars(run), "test": float(np.mean([result.score for result in results])), "test_tasks": tasks})
+    return Run(**{**vars(run), "test": mean_score(results), "test_tasks": mean_scores(results)})
 
 
 def _write_incumbents(out: Path, sessions: dict[tuple[str, int], Session], pool: Pool) -> None:

@@ -5,11 +5,10 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
-import numpy as np
-
 from autoselection.compare.rounds import Lost, Rounds
 from autoselection.compare.session import EvaluationFailed, Rows
 from autoselection.config import StudyConfig
+from autoselection.evaluation.job import mean_scores
 from autoselection.ledger import Ledger, Wanted
 from autoselection.signals import SignalTable
 
@@ -30,7 +29,7 @@ class StudyScorer:
     @property
     def min_rows(self) -> int:
         """Smallest subset worth an evaluation, as in the study's search."""
-        return self.config.search.minimum_rows(len(self.table.selectable))
+        return self.config.search.least_rows(self.table)
 
     def observe(self, rows: Rows, seed: int, fidelity: float = 1.0) -> dict[str, float]:
         """Mean dev score of each task over the training seeds, each raised by ``seed``.
@@ -50,4 +49,4 @@ class StudyScorer:
             if result.failure is not None or not math.isfinite(result.score):
                 raise EvaluationFailed(result.failure or "its score is not a number")
             results.append(result)
-        return {name: float(np.mean([result.scores[name] for result in results])) for name in results[0].scores}
+        return mean_scores(results)

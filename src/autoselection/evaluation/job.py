@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any, Literal
@@ -161,6 +161,20 @@ class EvaluationResult:
         values["score"] = math.nan if values.get("score") is None else values["score"]
         values |= {name: tuple(values.get(name, ())) for name in ("train_loss", "remarks")}
         return cls(**values)
+
+
+def mean_score(results: Iterable[EvaluationResult]) -> float:
+    """The mean score of evaluations of one thing over seeds.
+
+    A mean over the seeds that happened to work would flatter what fails now and then: whoever calls leaves out what has a
+    failed seed, or says why a mean without it is what is asked for.
+    """
+    return float(np.mean([result.score for result in results]))
+
+
+def mean_scores(results: Sequence[EvaluationResult]) -> dict[str, float]:
+    """The same of each task of the first of them."""
+    return {task: float(np.mean([result.scores[task] for result in results])) for task in results[0].scores}
 
 
 def _plain(value: Any) -> Any:

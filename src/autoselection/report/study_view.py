@@ -8,13 +8,11 @@ from dataclasses import asdict, dataclass
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
-import numpy as np
-
 from autoselection._version import __version__
 from autoselection.config import to_yaml
 from autoselection.diagnose import Diagnosis, diagnose_study, study_pairs
 from autoselection.errors import ConfigError, PoolError, RecipeError, SignalError, StudyError
-from autoselection.evaluation import EvaluationResult
+from autoselection.evaluation.job import mean_score, mean_scores
 from autoselection.recipes import PrefixCache, RecipeBook, materialize, rows_by_step
 from autoselection.recipes.state import shown_numbers
 from autoselection.report.answer import Answer, study_answer
@@ -300,7 +298,7 @@ def today_scores(study: Study) -> dict[str, float]:
     )
     if not results:
         return {}
-    return {task: float(np.mean([result.scores[task] for result in results])) for task in results[0].scores}
+    return mean_scores(results)
 
 
 def _credit(found: Mapping[str, Any] | None) -> tuple[Credit, ...]:
@@ -325,12 +323,8 @@ def _dev_test(study: Study) -> tuple[DevTest, ...]:
         dev = list(dev_results(study, entry["subset_hash"]).values())
         if dev and not any(result.failure for result in dev):
             kind = "winner" if entry["kind"] == "winner" else "baseline"
-            found.append(DevTest(entry["name"], kind, *(_mean(results) for results in (dev, test))))
+            found.append(DevTest(entry["name"], kind, mean_score(dev), mean_score(test)))
     return tuple(found)
-
-
-def _mean(results: Sequence[EvaluationResult]) -> float:
-    return float(np.mean([result.score for result in results]))
 
 
 def _stages(study: Study, price: float | None) -> tuple[Stage, ...]:

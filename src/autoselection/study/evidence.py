@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from autoselection.errors import StudyError
 from autoselection.evaluation import EvaluationResult
+from autoselection.evaluation.job import mean_score
 from autoselection.statistics import (
     BaselineComparison,
     SeedNoise,
@@ -267,7 +268,7 @@ def _shrinkage(study: Study, results: Mapping[str, Sequence[EvaluationResult]]) 
     trials = {trial.id: trial for trial in study.subsets(before) if trial.score is not None}
     best = trials[plan["winner"]]
     name = plan["entries"][0]["name"]
-    dev, test = float(best.score or 0.0), _score(results[name])
+    dev, test = float(best.score or 0.0), mean_score(results[name])
     found: dict[str, Any] = {"dev": dev, "test": test, "trials": len(trials), "leads": {}, "bias": None}
     sentences = [f"{name} scored {dev:.4f} on dev, which chose it, and {test:.4f} on test (two sets of items)."]
     by_hash = {trial.record["subset_hash"]: trial for trial in trials.values()}
@@ -275,7 +276,7 @@ def _shrinkage(study: Study, results: Mapping[str, Sequence[EvaluationResult]]) 
         known = by_hash.get(entry["subset_hash"])
         scored = results[entry["name"]]
         if known is not None and scored and not any(result.failure for result in scored):
-            lead = dev - float(known.score or 0.0), test - _score(scored)
+            lead = dev - float(known.score or 0.0), test - mean_score(scored)
             found["leads"][entry["name"]] = {"dev": lead[0], "test": lead[1]}
             sentences.append(f"Its lead over {entry['name']} is {lead[0]:+.4f} on dev and {lead[1]:+.4f} on test.")
     bias = _bias(study, study.contenders(before), results)
@@ -329,10 +330,6 @@ def _alike(chance: Chance, trials: Sequence[Trial]) -> float:
     )
     count = len(trials)
     return float((correlation.sum() - np.trace(correlation)) / (count * (count - 1)))
-
-
-def _score(results: Sequence[EvaluationResult]) -> float:
-    return float(np.mean([result.score for result in results]))
 
 
 def _finite(value: float) -> float | None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Mapping, Sequence, Set
+from collections.abc import Mapping, Set
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from autoselection import files
-from autoselection.evaluation import EvaluationResult
+from autoselection.evaluation.job import mean_scores
 from autoselection.export import DatasetCard, export_hf_dataset, export_messages, export_sharegpt
 from autoselection.progress import console
 from autoselection.recipes import Lock, Recipe, RecipeBook, materialize, state_vector
@@ -120,7 +120,7 @@ def _incumbent(study: Study, prepared: Prepared) -> tuple[DatasetCard, NDArray[n
         study,
         selected.to_dict(),
         state_vector(selected.rows, prepared.table).to_dict(),
-        {f"{incumbent.name}, dev": _mean_scores(scored)} if scored else {},
+        {f"{incumbent.name}, dev": mean_scores(scored)} if scored else {},
     )
     return card, selected.rows
 
@@ -151,7 +151,3 @@ def _described(
         base_model=study.config.model.path,
         seed=study.config.search.seed,
     )
-
-
-def _mean_scores(results: Sequence[EvaluationResult]) -> dict[str, float | None]:
-    return {name: float(np.mean([result.scores[name] for result in results])) for name in results[0].scores}

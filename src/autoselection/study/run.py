@@ -7,12 +7,11 @@ from contextlib import closing
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from autoselection.activity import FILE as ACTIVITY
 from autoselection.activity import activity, tell_stage
 from autoselection.config import StudyConfig, load_config
 from autoselection.errors import ConfigError, StudyError
+from autoselection.evaluation.job import mean_score
 from autoselection.evaluation.memory import held_memory
 from autoselection.executors import Executor, make_executor
 from autoselection.executors.local import check_guarded
@@ -214,7 +213,7 @@ def summary(study: Study) -> dict[str, Any]:
     best = study.best()
     final = {
         name: {
-            "score": float(np.mean([result.score for result in results.values()])),
+            "score": mean_score(results.values()),
             "seeds": sorted(results),
             "metrics": {str(seed): result.metrics for seed, result in sorted(results.items())},
         }

@@ -7,11 +7,10 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, overload
 
-import numpy as np
-
 from autoselection import notebook
 from autoselection.errors import RecipeError, StudyError
 from autoselection.evaluation import EvaluationResult
+from autoselection.evaluation.job import mean_score, mean_scores
 from autoselection.recipes import Recipe
 from autoselection.tasks import mean_of_repeats
 from autoselection.wording import suggestion
@@ -56,7 +55,7 @@ class Trial:
             return self._over_repeats[0]
         if not self.results or self.failure:
             return None
-        return float(np.mean([result.score for result in self.results.values()]))
+        return mean_score(self.results.values())
 
     @cached_property
     def tasks(self) -> dict[str, float]:
@@ -65,8 +64,7 @@ class Trial:
             return self._over_repeats[1]
         if self.score is None:
             return {}
-        results = list(self.results.values())
-        return {name: float(np.mean([result.scores[name] for result in results])) for name in results[0].scores}
+        return mean_scores(list(self.results.values()))
 
     @cached_property
     def _over_repeats(self) -> tuple[float, dict[str, float]]:

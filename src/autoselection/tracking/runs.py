@@ -13,6 +13,7 @@ import numpy as np
 
 from autoselection._version import __version__
 from autoselection.evaluation import EvaluationResult
+from autoselection.evaluation.job import mean_score, mean_scores
 from autoselection.recipes.state import largest_sources, shown_numbers
 from autoselection.report.study_view import trial_kind
 from autoselection.study import Study
@@ -255,8 +256,7 @@ def _final_of_trials(study: Study) -> dict[str, dict[str, float]]:
 def _mean_scores(results: list[EvaluationResult]) -> dict[str, float]:
     if not results or any(result.failure for result in results):
         return {}
-    tasks = {f"score/{task}": float(np.mean([result.scores[task] for result in results])) for task in results[0].scores}
-    return {"score": float(np.mean([result.score for result in results])), **tasks}
+    return {"score": mean_score(results), **{f"score/{task}": score for task, score in mean_scores(results).items()}}
 
 
 def _finite(numbers: Mapping[str, Any]) -> dict[str, float]:
