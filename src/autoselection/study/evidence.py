@@ -11,6 +11,7 @@ from weakref import WeakKeyDictionary
 import numpy as np
 from numpy.typing import NDArray
 
+from autoselection.config import StudyConfig
 from autoselection.errors import StudyError
 from autoselection.evaluation import EvaluationResult
 from autoselection.evaluation.job import mean_score
@@ -196,14 +197,30 @@ def touches_of_test(study: Study) -> list[dict[str, Any]]:
     return touched
 
 
-def other_winner(study: Study) -> str:
-    """What to know where the search went on and found a better subset than the one scored on test; else empty."""
+def unscored_best(study: Study) -> Trial | None:
+    """The best trial, where the last final plan is of another winner: the search went on after test was scored."""
     best, plans = study.best(), study.journal.of("final_plan")
     if best is None or not plans or plans[-1]["entries"][0]["subset_hash"] == best.record["subset_hash"]:
+        return None
+    return best
+
+
+def asks_for_another_winner(study: Study, config: StudyConfig) -> bool:
+    """Whether a reason is given to score test again for another winner: one that was given for an earlier plan does not
+    speak for it."""
+    given = [plan.get("reason") for plan in study.journal.of("final_plan")]
+    return config.final.rescore not in (None, *given)
+
+
+def other_winner(study: Study) -> str:
+    """What to know where the search went on and found a better subset than the one scored on test; else empty."""
+    best = unscored_best(study)
+    if best is None:
         return ""
+    plan = study.journal.of("final_plan")[-1]
     return (
         f"The search went on after test was scored: on dev {best.id} ({best.score:.4f}) is the best now, on test "
-        f"{plans[-1]['winner']} was scored, the best before, and {best.id} was not; "
+        f"{plan['winner']} was scored, the best before, and {best.id} was not; "
         "--rescore-test REASON (final.rescore) scores it, and is recorded and reported."
     )
 

@@ -8,6 +8,7 @@ from autoselection.config import StudyConfig
 from autoselection.ledger import UNTRAINED
 from autoselection.recipes import Recipe
 from autoselection.study.dev_results import dev_results
+from autoselection.study.evidence import asks_for_another_winner, unscored_best
 from autoselection.study.final import changed_request
 from autoselection.study.incumbent import incumbent_recipe, verdict_trainings
 from autoselection.study.references import watched
@@ -118,6 +119,4 @@ def _final(config: StudyConfig, rows: int, study: Study | None, search: float) -
 
 def _planned_anew(study: Study, config: StudyConfig, search: float) -> bool:
     """Whether test is scored once more for another winner, as a reason that is new asks for it."""
-    plans, best = study.journal.of("final_plan"), study.best()
-    newer = search > 0 or (best is not None and best.record["subset_hash"] != plans[-1]["entries"][0]["subset_hash"])
-    return newer and config.final.rescore not in (None, *(plan.get("reason") for plan in plans))
+    return (search > 0 or unscored_best(study) is not None) and asks_for_another_winner(study, config)

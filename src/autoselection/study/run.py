@@ -22,7 +22,7 @@ from autoselection.recipes import shortfalls
 from autoselection.study.accounts import final_account, verdict_account
 from autoselection.study.beginning import begin
 from autoselection.study.dev_results import dev_label
-from autoselection.study.evidence import final_evidence, other_winner
+from autoselection.study.evidence import asks_for_another_winner, final_evidence, other_winner, unscored_best
 from autoselection.study.final import changed_request, final_entries, final_request, rows_of_entry
 from autoselection.study.incumbent import (
     Incumbent,
@@ -180,10 +180,8 @@ def _score_test(study: Study, prepared: Prepared, executor: Executor) -> None:
             f"asks for another one ({', '.join(changed)}): restore it, or say why test is "
             "scored again with final.rescore or --rescore-test REASON, which is recorded and reported."
         )
-    newer = bool(plans) and plans[-1]["entries"][0]["subset_hash"] != best.record["subset_hash"]
-    # A reason that was given for an earlier plan does not speak for another winner.
-    again = newer and config.final.rescore not in (None, *(plan.get("reason") for plan in plans))
-    if not plans or changed or again:
+    newer = unscored_best(study) is not None
+    if not plans or changed or (newer and asks_for_another_winner(study, config)):
         entries = final_entries(study, prepared, best)
         floors = " of those that meet the floors" if study.floors else ""
         journal.append(
