@@ -115,15 +115,16 @@ def make_table(
         by_row.setdefault(entry.row, []).append(entry)
     first = [name for name in first if name in by_row]
     scored = {name: _scores(own, metric, tasks, stored, settings) for name, own in by_row.items()}
-    key = _content([title, metric, *first], entries, scored, [task.weight for task in tasks])
-    if key not in _KNOWN:
+    place, content = (title, metric, settings), _content(first, entries, scored, [task.weight for task in tasks])
+    if place not in _LAST or _LAST[place][0] != content:
         rows = _rows(by_row, scored, metric, factors(tasks), first)
-        _KNOWN[key] = Table(title, metric, tuple(task.name for task in tasks), rows, tuple(first))
-    return _KNOWN[key]
+        _LAST[place] = content, Table(title, metric, tuple(task.name for task in tasks), rows, tuple(first))
+    return _LAST[place][1]
 
 
-#: Tables made in this process by their content: they are written again after every section, and most have not changed.
-_KNOWN: dict[str, Table] = {}
+#: The last table that this process made of each kind, with its content: they are written again after every section, and most
+#: have not changed.
+_LAST: dict[tuple[str, TableMetric, str], tuple[str, Table]] = {}
 
 Replicates = dict[int, dict[str, Floats]]
 Scored = tuple[Replicates, list[int], dict[int, str]]
