@@ -119,6 +119,21 @@ def test_nothing_imports_from_its_right() -> None:
     assert [pair for pair in pairs if LAYERS.index(_layer(pair[0])) < LAYERS.index(_layer(pair[1]))] == []
 
 
+def _named(tree: ast.AST) -> Iterator[str]:
+    """Modules that a file imports or starts by a name that stands in it as text."""
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Call) and ast.unparse(node.func).split(".")[-1] in ("import_module", "module_command"):
+            yield from (arg.value for arg in node.args if isinstance(arg, ast.Constant) and arg.value in FILES)
+
+
+def test_only_what_is_known_reaches_to_its_right_by_a_name() -> None:
+    pairs = [(module, other) for module, path in FILES.items() for other in _named(ast.parse(path.read_text("utf-8")))]
+    assert [pair for pair in pairs if LAYERS.index(_layer(pair[0])) < LAYERS.index(_layer(pair[1]))] == [
+        ("autoselection.notebook", "autoselection.report.plots"),
+        ("autoselection.study.tracked", "autoselection.tracking"),
+    ]
+
+
 @pytest.mark.parametrize("annotations", [False, True], ids=["what runs", "annotations too"])
 def test_no_modules_import_one_another_in_a_circle(annotations: bool) -> None:
     assert [sorted(circle) for circle in _circles(_edges(annotations))] == []
