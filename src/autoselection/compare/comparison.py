@@ -57,7 +57,8 @@ class Run:
 
 @dataclass(frozen=True)
 class Difference:
-    """A method's test score minus the reference's, mean over searches and items, items paired, tasks counting alike.
+    """A method's test score minus the reference's, mean over searches and items, items paired, tasks by their
+    weights.
 
     *Alone* is this method by itself; *together* holds for all methods of the comparison at once.
 

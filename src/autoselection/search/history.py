@@ -244,10 +244,11 @@ class SearchHistory:
 
     @property
     def stagnation(self) -> int:
-        """Full evaluations of edits since there was a new best (a new best trade-off, if objectives are traded off) or a
-        reseed was asked for.
+        """Full evaluations of edits, fresh recipes, promotions and repeats since there was a new best (a new best trade-off,
+        if objectives are traded off) or a reseed was asked for.
 
-        Initial recipes and warmup probes raise the best but do not count as evaluations without improvement. Scores are the means
+        Initial recipes, warmup probes and recipes of agents raise the best but do not count as evaluations without improvement.
+        Scores are the means
         of a subset's repeats so far, as those of :attr:`best`: a repeat may raise or lower the best.
         """
         count = 0

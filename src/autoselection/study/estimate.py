@@ -149,7 +149,7 @@ class _Rates:
         load: seconds before training and scoring.
         once: seconds of a training whatever its length.
         token: seconds a token trained on.
-        dev, test: seconds a dev item in its search metric, and with all metrics, by task.
+        dev, test: seconds an item of dev, scored in its search metric, and of test, in all metrics; over all tasks.
         memory: bytes.
     """
 

@@ -171,6 +171,7 @@ def prepare(config: StudyConfig, study_dir: Path, opening: Mapping[str, Any] | N
 
     Raises:
         ConfigError: the pool is too small for a search.
+        StudyError: its files give another pool than it was started on, or contaminated rows are to be refused.
     """
     fingerprint = None if opening is None else str(opening["pool"])
     check_inputs(config)
