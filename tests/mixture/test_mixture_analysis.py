@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from tables import SOURCES, mixtures, two_levels, write
+from tests.report.drawn import figures_of
 from typer.testing import CliRunner
 
 from autoselection.cli import app
@@ -18,7 +19,7 @@ from autoselection.mixture import Analysis, ScoreColumns, analyse, column_place,
 from autoselection.mixture.analysis import APART, distance, doubled, halved, nondominated
 from autoselection.mixture.findings import short_names
 from autoselection.report.mixture import mixture_page, sentences, sheets, weights_said
-from autoselection.report.page import figures_of, page_html
+from autoselection.report.page import page_html
 
 OPTIONS = ["--share", "share/*", "--score", "loss/*:min", "--level", "model", "--cost", "small=1,large=20"]
 

@@ -9,9 +9,10 @@ from html.parser import HTMLParser
 import numpy as np
 import pytest
 from sample_page import HOSTILE, figure, page
+from tests.report.drawn import figures_of
 
 from autoselection.report import page as builder
-from autoselection.report.page import Page, Section, figures_of, page_html
+from autoselection.report.page import Page, Section, page_html
 from autoselection.report.palette import COLOURS, faint
 from autoselection.report.sheet import Sheet
 

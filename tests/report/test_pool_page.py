@@ -7,10 +7,10 @@ from io import StringIO
 from pathlib import Path
 
 import pytest
+from tests.report.drawn import figures_of
 
 from autoselection.pool import Pool, ingest
 from autoselection.report import print_pool_stats
-from autoselection.report.page import figures_of
 from autoselection.report.pool_page import pool_page
 from autoselection.report.sheet import Sheet
 from autoselection.signals import pool_stats, score_pool

@@ -13,11 +13,11 @@ import numpy as np
 import pytest
 from accessibility import faults
 from sample_page import HOSTILE
+from tests.report.drawn import figures_of
 
 from autoselection.pool import Pool, ingest
 from autoselection.recipes import Recipe, materialize, rows_by_step, why
 from autoselection.report import view_selection, write_selection_page
-from autoselection.report.page import figures_of
 from autoselection.report.selection import print_selection
 from autoselection.report.selection_page import selection_page
 from autoselection.report.selection_view import BACK, ROW_TEXT, SHOWN_ROWS, SelectionView, view_signal

@@ -9,12 +9,12 @@ from typing import Any
 import pytest
 import yaml
 from browser import assert_sound
+from tests.report.drawn import figures_of
 from tests.reproduce.arithmetic import Arithmetic
 
 from autoselection.errors import ConfigError, StudyError
 from autoselection.evaluation import EvaluationJob, EvaluationResult
 from autoselection.recipes import Recipe, Step
-from autoselection.report.page import figures_of
 from autoselection.report.paper_page import paper_page, write_paper_page
 from autoselection.report.sheet import Sheet
 from autoselection.reproduce import ReproductionConfig, load_reproduction, run_reproduction, write_paper

@@ -15,7 +15,7 @@ from autoselection.search.levels import FULL, Level, level_of, lower_levels, mod
 from autoselection.search.ranker import BaseRanker, Known, Point
 from autoselection.search.roles import Choice, RoleReply, Roles
 from autoselection.search.series import FIRST, OF_MODEL, Relations, aligned
-from autoselection.search.surrogate import GaussianProcess, level_correlations
+from autoselection.search.surrogate import GaussianProcess, KernelParts, Transform, _fitted
 
 SMALL = {"models": [{"path": "models/small", "cost": 0.2}]}
 
@@ -120,6 +120,18 @@ def points(count, model="", seed=0):
 
 def ranker(**changes):
     return GaussianProcess(SearchConfig.model_validate({"surrogate": {"prior": False, "features": "state", **changes}}))
+
+
+def level_correlations(parts: KernelParts, scores: np.ndarray) -> dict:
+    """How far each series of the points is believed to go with the first one: its correlation, averaged over the grid."""
+    everything = np.arange(parts.n_train)
+    y = Transform.of(scores, parts.config.robust).forward(scores)
+    model = parts.model(everything, everything[:0])
+    fitted = _fitted(model, y - y.mean())
+    relations = parts.relations.correlations
+    shares = fitted.share.reshape(len(parts.lines), len(relations), -1).sum(axis=(0, 2))
+    names = sorted({point.series for point in parts.points} | {FIRST})
+    return {name: float(shares @ relations[:, place]) for place, name in enumerate(names)}
 
 
 def told_both(agree, count=24):

@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from tests.report.drawn import figures_of
 from typer.testing import CliRunner
 
 from autoselection import cli
@@ -26,7 +27,6 @@ from autoselection.pool import Pool
 from autoselection.recipes import subset_hash
 from autoselection.report import write_comparison_page
 from autoselection.report.comparison_page import comparison_page
-from autoselection.report.page import figures_of
 from autoselection.study import read_events
 
 METHODS = ("random", "single-operators", "ours")

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from tests.report.drawn import figures_of
 from tests.study.conftest import ROWS
 from tests.study.journals import write_unchecked
 from tests.study.test_incumbent import config_of, exported, is_full, judged, scored
@@ -19,7 +20,6 @@ from autoselection.errors import ConfigError, StudyError
 from autoselection.evaluation import EvaluationJob, EvaluationResult
 from autoselection.report import study_markdown
 from autoselection.report.answer import study_answer
-from autoselection.report.page import figures_of
 from autoselection.report.study_page import front_figure, study_page
 from autoselection.report.study_view import view_study
 from autoselection.report.whatif import whatif_sheets

@@ -13,11 +13,12 @@ import pytest
 from accessibility import faults
 from journals import write_unchecked
 from test_cli import document, run
+from tests.report.drawn import figures_of
 
 from autoselection.report import answer as answers
 from autoselection.report import view_study, write_report
 from autoselection.report.answer import study_answer
-from autoselection.report.page import Page, figures_of
+from autoselection.report.page import Page
 from autoselection.report.sheet import Sheet
 from autoselection.report.study_page import gain_figure, study_page
 from autoselection.report.study_report import view_markdown

@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 import yaml
 from browser import assert_sound
+from tests.report.drawn import figures_of
 from tests.study.journals import write_unchecked
 from tests.study.test_cli import document, run
 
@@ -24,7 +25,6 @@ from autoselection.pool import Pool, ingest
 from autoselection.recipes import Recipe, ScoredPool, Step, transfer
 from autoselection.report import study_markdown
 from autoselection.report.compute_page import compute_page, write_compute_page
-from autoselection.report.page import figures_of
 from autoselection.signals import SignalTable, load_table, score_pool
 from autoselection.study import Study, decisions, read_events, run_study
 from autoselection.study.compute import measure_compute

@@ -205,10 +205,14 @@ class Link:
         return self.scale * means, self.scale * deviations
 
 
-def weigh_together(links: Sequence[Link], rounds: int = 4) -> None:
+#: How often the columns' weights are matched to one another (count).
+_ROUNDS = 4
+
+
+def weigh_together(links: Sequence[Link]) -> None:
     """Weight the settings of all columns at one level, each column's prior being what the others found."""
     flat = np.full(len(GRID), PSEUDO_COLUMNS / len(GRID))
     weights = np.array([link.weigh(flat / flat.sum()) for link in links])
-    for _ in range(rounds if len(links) > 1 else 0):
+    for _ in range(_ROUNDS if len(links) > 1 else 0):
         others = flat + weights.sum(axis=0) - weights
         weights = np.array([link.weigh(prior / prior.sum()) for link, prior in zip(links, others, strict=True)])

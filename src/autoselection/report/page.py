@@ -21,7 +21,7 @@ import hashlib
 import html
 import json
 import math
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from importlib.resources import files as resources
 from pathlib import Path
@@ -372,13 +372,3 @@ def _json(document: Any) -> str:
 
 def _sha256(text: str) -> str:
     return base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()
-
-
-def figures_of(page: Page) -> Iterator[Figure]:
-    """Every figure of a page, those to choose from too."""
-    for section in page.sections:
-        for part in section.parts:
-            if isinstance(part, Figure):
-                yield part
-            elif isinstance(part, Choice):
-                yield from (figure for _, figure in part.figures)

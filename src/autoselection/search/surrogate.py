@@ -55,7 +55,6 @@ from autoselection.search.ranker import (
     calibration,
     log_expected_improvement,
 )
-from autoselection.search.series import FIRST, Series
 
 # The process over recipe encodings stands in for the published one; nobody tunes what is compared with.
 PUBLISHED_NOISE = 1e-2
@@ -312,18 +311,6 @@ def pair_covariances(
     both = np.stack([variances[:count], covariance, covariance, variances[count:]], axis=-1).reshape(count, 2, 2)
     noise = fitted.noise_deviations(parts.noise_factors(np.concatenate([left, right])))
     return mean.reshape(2, count) + centre, both, noise.reshape(2, count)
-
-
-def level_correlations(parts: KernelParts, scores: Array) -> dict[Series, float]:
-    """How far each series of the points is believed to go with the first one: its correlation, averaged over the grid."""
-    everything = np.arange(parts.n_train)
-    y = Transform.of(scores, parts.config.robust).forward(scores)
-    model = parts.model(everything, everything[:0])
-    fitted = _fitted(model, y - y.mean())
-    relations = parts.relations.correlations
-    shares = fitted.share.reshape(len(parts.lines), len(relations), -1).sum(axis=(0, 2))
-    names = sorted({point.series for point in parts.points} | {FIRST})
-    return {name: float(shares @ relations[:, place]) for place, name in enumerate(names)}
 
 
 def _published(parts: KernelParts, y: Array, seed: int) -> tuple[Array, Array]:

@@ -78,13 +78,17 @@ class SignalReport:
         }
 
 
-def missing_scores(report: ScoreReport, share: float = 0.1) -> list[str]:
-    """A sentence for each signal, and reason, that more than ``share`` of the rows have no score in, with the reasons by count."""
+#: Share of the rows from which on it is told.
+_SHARE = 0.1
+
+
+def missing_scores(report: ScoreReport) -> list[str]:
+    """A sentence for each signal, and reason, that more than a tenth of the rows have no score in, with the reasons by count."""
     said = []
     for signal in report.signals:
         alike: dict[tuple[tuple[str, int], ...], list[str]] = {}
         for column, count in signal.missing.items():
-            if count > share * signal.rows:
+            if count > _SHARE * signal.rows:
                 why = tuple(reasons(column, count, signal.stats).items())
                 alike.setdefault(why, []).append(signal.called(column))
         for why, columns in alike.items():
@@ -96,12 +100,12 @@ def missing_scores(report: ScoreReport, share: float = 0.1) -> list[str]:
     return said
 
 
-def cut_rows(report: ScoreReport, share: float = 0.1) -> list[str]:
-    """A sentence for signals whose models read more than ``share`` of the rows only in part, the beginning."""
+def cut_rows(report: ScoreReport) -> list[str]:
+    """A sentence for signals whose models read more than a tenth of the rows only in part, the beginning."""
     alike: dict[tuple[int, int | None], list[SignalReport]] = {}
     for signal in report.signals:
         count = signal.stats.get("truncated", 0)
-        if count > share * signal.rows:
+        if count > _SHARE * signal.rows:
             alike.setdefault((count, signal.params.get("max_length")), []).append(signal)
     said = []
     for (count, longest), signals in alike.items():
@@ -114,12 +118,12 @@ def cut_rows(report: ScoreReport, share: float = 0.1) -> list[str]:
     return said
 
 
-def unread_parts(report: ScoreReport, share: float = 0.1) -> list[str]:
-    """A sentence for what the chat template does not write of more than ``share`` of the rows, so that no signal reads it."""
+def unread_parts(report: ScoreReport) -> list[str]:
+    """A sentence for what the chat template does not write of more than a tenth of the rows, so that no signal reads it."""
     said = []
     for name, what in LEFT_OUT.items():
         count = max((signal.stats.get(f"{name}_left_out", 0) for signal in report.signals), default=0)
-        if count > share * report.rows:
+        if count > _SHARE * report.rows:
             said.append(
                 f"{count:,} of {report.rows:,} rows ({count / report.rows:.0%}) {what} (--chat-template or "
                 "model.chat_template names another)."

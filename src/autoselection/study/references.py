@@ -43,7 +43,7 @@ def reference_trainings(study: Study, incumbent: Materialization | None) -> list
         raise ConfigError(f"{'.'.join(map(str, key))}: {why}")
     seeds = config.evaluation.seeds
     wanted = [Wanted(None, seeds[0], "dev", name=BASE)] if watched(config) else []
-    if incumbent is not None and any(_measured_from(task, "incumbent") for task in config.tasks):
+    if incumbent is not None and any(_measured_from_incumbent(task) for task in config.tasks):
         label = dev_label(study, incumbent.subset_hash)
         wanted += [Wanted(incumbent.rows, seed, "dev", name=label) for seed in seeds]
     return wanted
@@ -55,7 +55,7 @@ def check_measured_from(study: Study, incumbent: Materialization | None) -> None
     Raises:
         StudyError: they are of another one.
     """
-    if not any(_measured_from(task, "incumbent") for task in study.config.tasks):
+    if not any(_measured_from_incumbent(task) for task in study.config.tasks):
         return
     known = {event["subset_hash"] for event in study.journal.of(REFERENCE)}
     if incumbent is None or incumbent.subset_hash not in known:
@@ -108,8 +108,8 @@ def floor_values(
     return values
 
 
-def _measured_from(task: TaskConfig, reference: str) -> bool:
-    return task.lowest is not None and task.lowest.reference == reference
+def _measured_from_incumbent(task: TaskConfig) -> bool:
+    return task.lowest is not None and task.lowest.reference == "incumbent"
 
 
 def _mean(results: Mapping[int, EvaluationResult], task: str) -> float:
