@@ -23,7 +23,7 @@ from autoselection.diagnose import MIN_TRIALS, diagnose_study
 from autoselection.inspection import dropped_examples, explain, show_rows
 from autoselection.markup import bullets, inline
 from autoselection.operators import Operator, default_registry
-from autoselection.recipes import lineage_remarks, state_vector
+from autoselection.recipes import MAX_STEPS, lineage_remarks, state_vector
 from autoselection.recipes.ready import ready_recipes
 from autoselection.recipes.state import shown_states
 from autoselection.report.answer import study_answer
@@ -124,7 +124,7 @@ def operators(session: AgentSession, _: NoArguments) -> Answer:
         "sources": [name for name in table.source_names if name in shown],
         **_left_out(len(table.source_names) - len(shown)),
         "ready_recipes": {name: entry.purpose for name, entry in ready_recipes().items()},
-        "order": "steps run in order, each on what the step before left; a recipe has at most 6 steps",
+        "order": f"steps run in order, each on what the step before left; a recipe has at most {MAX_STEPS} steps",
         "example": {
             "steps": [
                 {"operator": "truncate_samples", "params": {"fraction": 0.5}},

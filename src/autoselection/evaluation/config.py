@@ -130,8 +130,13 @@ class SFTConfig(Configured):
         elif self.max_tokens is not None:
             budget = {"max_tokens": max(1, round(self.max_tokens * fidelity))}
         else:
-            budget = {"epochs": (DEFAULT_EPOCHS if self.epochs is None else self.epochs) * fidelity}
+            budget = {"epochs": self.passes * fidelity}
         return self.model_copy(update=budget)
+
+    @property
+    def passes(self) -> float:
+        """Passes over the subset, where the budget counts them."""
+        return DEFAULT_EPOCHS if self.epochs is None else self.epochs
 
     @property
     def lr_scheduler_type(self) -> str:

@@ -24,7 +24,7 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from autoselection.evaluation.config import DEFAULT_EPOCHS, SFTConfig
+from autoselection.evaluation.config import SFTConfig
 from autoselection.evaluation.encoding import DROPPED, EncodedSubset
 from autoselection.evaluation.row_keys import training_keys
 from autoselection.evaluation.runtime import TrainingFailure
@@ -118,7 +118,7 @@ def _stream(rows: Countable, config: SFTConfig, seed: int) -> NDArray[np.int64]:
         total = config.max_steps * config.batch_size
     elif budget is None:
         trainable = int(np.count_nonzero(rows.lengths(np.arange(places))))
-        total = max(1, round((config.epochs or DEFAULT_EPOCHS) * trainable)) if trainable else 0
+        total = max(1, round(config.passes * trainable)) if trainable else 0
     parts: list[NDArray[np.int64]] = []
     taken, tokens = 0, 0
     chunk = _READ_AT_ONCE

@@ -75,14 +75,13 @@ def _trial_sheet(study: Study) -> Sheet:
             origin += f" of {record['of']}"
         if trial.fidelity < 1.0:
             origin += f", {level_of(fidelity, trial.model, trial.fidelity).describe()}"
-        score = "failed" if trial.failure else "pending" if trial.score is None else f"{trial.score:.4f}"
         rows.append(
             (
                 trial.id + (" *" if best and trial.id == best.id else ""),
                 origin,
                 str(record["parent"] or ""),
                 f"{record['rows']:,}",
-                score,
+                trial.outcome,
                 *(_task_cell(trial, name, floors) for name in names),
                 _cut(trial),
                 f"{trial.seconds:.0f}",

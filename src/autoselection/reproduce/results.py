@@ -24,6 +24,7 @@ from autoselection.recipes import load_recipe
 from autoselection.reproduce.config import FIRST, ReproductionConfig
 from autoselection.reproduce.learning_rate import RateChoice, stored_choice, with_rate
 from autoselection.reproduce.rows import Entry
+from autoselection.study.kind import JOURNAL
 from autoselection.tasks import sign_of
 
 PLAN = "test_plan"
@@ -88,7 +89,7 @@ class Stored:
     @classmethod
     def read(cls, config: ReproductionConfig, study: StudyConfig, folder: Path) -> Stored:
         """What is in a folder; no events if there is no journal yet. The study gets the learning rate that was chosen."""
-        path = folder / "journal.jsonl"
+        path = folder / JOURNAL
         stored = cls(config, study, list(read_events(path)) if path.is_file() else [])
         choice = stored_choice(config, study, stored.digest(study), stored.events) if config.learning_rates else None
         return stored if choice is None else cls(config, with_rate(study, choice.rate), stored.events, choice)

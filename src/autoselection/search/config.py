@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from pydantic import Field, field_validator, model_validator
 
 from autoselection.errors import ConfigError
+from autoselection.recipes import MAX_STEPS
 from autoselection.schema import StrictModel
 from autoselection.search.llm_config import LLMConfig
 from autoselection.search.pareto import MOST
@@ -316,7 +317,10 @@ class SearchConfig(StrictModel):
     )
     published_operators: bool = Field(False, description="Search over the operators of the published space only.")
     max_steps: int = Field(
-        5, ge=1, le=6, description="Most steps of a proposed recipe (count, up to 6, as many as a recipe may have)."
+        5,
+        ge=1,
+        le=MAX_STEPS,
+        description=f"Most steps of a proposed recipe (count, up to {MAX_STEPS}, as many as a recipe may have).",
     )
     min_rows: int | None = Field(
         None,

@@ -138,7 +138,7 @@ def training_tokens(sft: SFTConfig, rows: float, row_tokens: float) -> float:
         return float(sft.max_tokens)
     if sft.max_steps is not None:
         return float(sft.max_steps * sft.batch_size * row)
-    return (sft.epochs or 3.0) * rows * row
+    return sft.passes * rows * row
 
 
 @dataclass(frozen=True)

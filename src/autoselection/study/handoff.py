@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from autoselection import files
 from autoselection.documents import dump_yaml
 from autoselection.errors import ConfigError, StudyError
-from autoselection.evaluation.config import DEFAULT_EPOCHS, SFTConfig
+from autoselection.evaluation.config import SFTConfig
 from autoselection.export import ExportReport, check_not_read, export_subset
 from autoselection.export.axolotl import dataset_entry
 from autoselection.export.target import DATASET_NAME, FormatName
@@ -77,7 +77,7 @@ class Training:
     @property
     def epochs(self) -> float:
         """Passes over the rows, where the budget counts them."""
-        return DEFAULT_EPOCHS if self.sft.epochs is None else self.sft.epochs
+        return self.sft.passes
 
     @property
     def rows_a_pass(self) -> int:

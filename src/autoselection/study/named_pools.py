@@ -16,14 +16,14 @@ from autoselection.recipes import Recipe, ScoredPool, lacking_signals
 from autoselection.signals import ScoreReport, SignalsConfig, SignalTable, load_table, score_pool
 from autoselection.signals.registry import default_registry as signal_registry
 from autoselection.signals.score import obstacles
-from autoselection.study.kind import no_study, reproduced_models
+from autoselection.study.kind import JOURNAL, no_study, reproduced_models
 from autoselection.study.prepare import contaminated, without
 from autoselection.study.study import Study
 from autoselection.wording import command_line
 
 #: What a study writes into its folder, besides its report.
 _STUDY = (
-    *("journal.jsonl", "config.yaml", "llm.jsonl", "subsets", "pool", "work", "best", "found", "compute"),
+    *(JOURNAL, "config.yaml", "llm.jsonl", "subsets", "pool", "work", "best", "found", "compute"),
     *("contamination.jsonl", "activity.json", "tracking.json", "tracking.log"),
 )
 
@@ -87,7 +87,7 @@ def own_files(path: Path) -> list[Path]:
 
 def is_study(path: Path) -> bool:
     """Whether a study lies there."""
-    return (path / "journal.jsonl").exists()
+    return (path / JOURNAL).exists()
 
 
 def _kind(path: Path) -> str:

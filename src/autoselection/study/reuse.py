@@ -11,6 +11,7 @@ from autoselection.errors import AutoSelectionError, RecipeError, SignalError, S
 from autoselection.recipes import Recipe, materialize
 from autoselection.search import SearchConfig
 from autoselection.signals import SignalTable
+from autoselection.study.kind import JOURNAL
 from autoselection.study.study import Study
 
 NOTHING: dict[str, Any] = {"recipes": [], "passed_over": {}}
@@ -71,8 +72,8 @@ def ranked_trials(path: Path) -> Sequence[dict[str, Any]]:
     Raises:
         StudyError: the folder holds no study, or one without a scored trial.
     """
-    if not (path / "journal.jsonl").exists():
-        raise StudyError(f"search.warm_start: {path} holds no study (no journal.jsonl).")
+    if not (path / JOURNAL).exists():
+        raise StudyError(f"search.warm_start: {path} holds no study (no {JOURNAL}).")
     try:
         trials = Study(path).subsets()
     except AutoSelectionError as error:

@@ -83,7 +83,7 @@ class StudySearch:
 
     def replay(self) -> None:
         """Tell the controller what is known, without an evaluation, as far as that goes: see :attr:`pending`."""
-        known = {trial.id: trial for trial in self.study.all_trials()}
+        known = self.study.all_trials()
         while self.controller.replaying:
             self.spend_as_given()
             self.controller.ask()
@@ -148,11 +148,11 @@ class StudySearch:
         ]
         ledger.evaluate(wanted, quiet=True)
         made = ledger.made - made
-        known = {trial.id: trial for trial in study.all_trials()}
+        told = study.all_trials()
         for candidate in candidates:
-            self._tell(known[candidate.id])
+            self._tell(told[candidate.id])
             if made:
-                _announce(known[candidate.id], study, self.controller)
+                _announce(told[candidate.id], study, self.controller)
         return made
 
     def journal_rounds(self) -> None:

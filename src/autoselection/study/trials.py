@@ -141,6 +141,7 @@ class Trials(Sequence[Trial]):
 
     def __init__(self, trials: Iterable[Trial] = ()) -> None:
         self._trials = tuple(trials)
+        self._by_id = {trial.id: trial for trial in reversed(self._trials)}  # the first of an id
 
     def __len__(self) -> int:
         return len(self._trials)
@@ -161,9 +162,8 @@ class Trials(Sequence[Trial]):
             return Trials(self._trials[index])
         if isinstance(index, int):
             return self._trials[index]
-        for trial in self._trials:
-            if trial.id == index:
-                return trial
+        if index in self._by_id:
+            return self._by_id[index]
         known = suggestion(str(index), [trial.id for trial in self]) if self._trials else ": there is none yet."
         raise StudyError(f"There is no trial '{index}'{known}")
 
@@ -171,7 +171,7 @@ class Trials(Sequence[Trial]):
         return iter(self._trials)
 
     def __contains__(self, item: object) -> bool:
-        return any(item in (trial, trial.id) for trial in self._trials)
+        return item in self._by_id if isinstance(item, str) else item in self._trials
 
     def to_polars(self) -> polars.DataFrame:
         """A row each: ``trial``, ``score`` (null while pending, and of a failure), ``rows``, ``recipe`` in words, ``origin``, ``parent``,

@@ -220,7 +220,7 @@ def study_run(study: Study) -> Run:
 
 def _points(study: Study) -> Iterator[Point]:
     """Score, best score so far and costs so far, after each full trial and each short one."""
-    known, ended = {trial.id: trial for trial in study.all_trials()}, _times(study)
+    known, ended = study.all_trials(), _times(study)
     trials = [known[name] for name in done_trials(study)]
     spent: dict[str, float] = {}
     for step, (trial, leader) in enumerate(zip(trials, study.leaders(trials), strict=True), 1):
