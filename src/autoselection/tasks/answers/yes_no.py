@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-from autoselection.tasks.answers.marks import bold, boxed, clauses, refuses, tagged
+from autoselection.tasks.answers.marks import bold, boxed, clauses, gold_words, refuses, tagged
 from autoselection.tasks.answers.plain import lines_of, normalised, plain, visible
 
 YES_NO = {"yes": "yes", "true": "yes", "y": "yes", "no": "no", "false": "no", "n": "no"}
@@ -91,7 +91,7 @@ def gold_yes_no(text: str) -> str | None:
 
     What a sentence claims is not read, as it is of generated text: "Cannot say" and "Not given" are answers of their own.
     """
-    text = plain(visible(text))
+    text = gold_words(plain(visible(text)))
     said = next(iter([*boxed(text), *tagged(text), *clauses(text)]), text)
     opened = _OPENED.match(said)
     alone = _alone(lines_of(said)[-1]) if lines_of(said) else None
