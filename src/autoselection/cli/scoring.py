@@ -73,7 +73,7 @@ def score(
     """Compute and cache the signals of a pool; of a study, with its model, SAE and tasks."""
     from autoselection.config import load_config
     from autoselection.language.chat import ChatOptions
-    from autoselection.recipes import check_columns, load_recipe
+    from autoselection.recipes import check_columns, load_recipe, recipe_signals
     from autoselection.report import print_scores
     from autoselection.signals import SignalsConfig, load_table, score_pool
     from autoselection.signals.families.sae import read_sae_info
@@ -83,7 +83,7 @@ def score(
     if overrides and config is None:
         raise ConfigError("--set overrides keys of a configuration: name one with --config.")
     loaded = None if recipe is None else load_recipe(recipe)
-    named = _named_signals(signals, recipe)
+    named = _named_signals(signals, None if loaded is None else recipe_signals(loaded), recipe)
     targets = _target_tasks(target or ())
     if sae is not None:
         read_sae_info(sae)  # a missing folder is reported first
@@ -142,23 +142,24 @@ def score(
     warn(report.remarks())
 
 
-def _named_signals(signals: str | None, recipe: Path | None) -> list[str] | None:
+def _named_signals(signals: str | None, read: Sequence[str] | None, recipe: Path | None) -> list[str] | None:
     """The signals that were asked for; None for all that are possible.
 
+    Args:
+        read: those that the recipe reads, if one is given.
+
     Raises:
-        ConfigError, SignalError, RecipeError: none is named, one does not exist, or the recipe is wrong.
+        ConfigError, SignalError: none is named, or one does not exist.
     """
-    from autoselection.recipes import load_recipe, recipe_signals
     from autoselection.signals.registry import signal_names
     from autoselection.wording import suggestion
 
-    if recipe is not None:
+    if read is not None:
         if signals is not None:
             raise ConfigError("--signals and --for both say which signals to compute: give one of them.")
-        found = list(recipe_signals(load_recipe(recipe)))
-        if not found:
+        if not read:
             raise ConfigError(f"--for {recipe}: the recipe reads no signal, so there is nothing to compute.")
-        return found
+        return list(read)
     if signals is None:
         return None
     named = words(signals)
