@@ -46,6 +46,14 @@ def test_known_mixtures_are_size_equal_and_relevance():
     assert known_mixtures(flat)["relevance"] == known_mixtures(same)["size"]
 
 
+def test_a_loss_that_overflowed_does_not_take_the_whole_mixture():
+    drop = np.array([1.0] * 10 + [2.0] * 10)
+    source = ["a"] * 10 + ["b"] * 10
+    fine = known_mixtures(SignalTable.from_arrays({"loss_drop": drop}, source=source))["excess loss"]
+    drop[0] = np.inf
+    assert known_mixtures(SignalTable.from_arrays({"loss_drop": drop}, source=source))["excess loss"] == pytest.approx(fine)
+
+
 @settings(max_examples=200, deadline=None)
 @given(seed=st.integers(0, 10_000), scale=st.sampled_from([0.1, 0.4]))
 def test_draws_and_moves_are_canonical_mixtures_of_all_sources(seed, scale):

@@ -380,6 +380,10 @@ def test_training_an_sae_is_repeatable_and_keeps_what_is_there(
         train_sae(pool, tiny_model_dir, tmp_path / "again", **options)
     with pytest.raises(SignalError, match="do not fit"):
         train_sae(pool, tiny_model_dir, tmp_path / "other", **{**options, "k": 65})
+    (tmp_path / "half" / "cfg.json").mkdir(parents=True)  # cannot be written: then there are no weights either
+    with pytest.raises(OSError, match="cfg"):
+        train_sae(pool, tiny_model_dir, tmp_path / "half", seed=1, **options)
+    assert [path.name for path in (tmp_path / "half").iterdir()] == ["cfg.json"]
 
 
 @pytest.mark.parametrize(("rows", "held"), [(40, 4), (400, 4), (5, 1)], ids=["repeated", "enough", "few"])

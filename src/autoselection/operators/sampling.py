@@ -262,7 +262,7 @@ def known_mixtures(signals: SignalTable) -> dict[str, tuple[float, ...]]:
 
 
 def _source_means(scores: NDArray[np.float32], signals: SignalTable) -> NDArray[np.float64]:
-    """Mean of all scores of each source's rows, float64[sources]; 0 for a source without rows, NaN for one without scores.
+    """Mean of all finite scores of each source's rows, float64[sources]; 0 for a source without rows, NaN for one without scores.
 
     Args:
         scores: float32[columns, N].
@@ -270,7 +270,8 @@ def _source_means(scores: NDArray[np.float32], signals: SignalTable) -> NDArray[
     means = np.zeros(len(signals.source_names))
     for source in np.unique(signals.source[signals.selectable]).tolist():
         own = scores[:, signals.source == source]
-        means[source] = np.nanmean(own) if np.isfinite(own).any() else np.nan
+        finite = np.isfinite(own)
+        means[source] = np.nanmean(np.where(finite, own, np.nan)) if finite.any() else np.nan
     return means
 
 

@@ -19,6 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from autoselection.errors import MissingExtraError, SignalError
+from autoselection.files import together, whole_file, write_text
 from autoselection.language.chat import ChatOptions, ConversationEncoder
 from autoselection.language.models import load_model, load_tokenizer
 from autoselection.signals.families.sae import layer_hookpoint, sinks
@@ -164,10 +165,10 @@ def train_sae(
                 raise SignalError("The SAE training diverged (not a number): lower the learning rate.")
             document = json.loads((trained / "cfg.json").read_text(encoding="utf-8"))
             out.mkdir(parents=True, exist_ok=True)
-            shutil.copyfile(trained / "sae.safetensors", out / ".sae.safetensors")
-            (out / ".sae.safetensors").replace(out / "sae.safetensors")
-            text = json.dumps({**document, "hookpoint": hookpoint}, indent=1)
-            (out / "cfg.json").write_text(text + "\n", encoding="utf-8")
+            with together():
+                with (trained / "sae.safetensors").open("rb") as weights, whole_file(out / "sae.safetensors", "wb") as copy:
+                    shutil.copyfileobj(weights, copy)
+                write_text(out / "cfg.json", json.dumps({**document, "hookpoint": hookpoint}, indent=1) + "\n")
         tokens = steps * batch_size * context
         seconds = time.monotonic() - started
         return SaeTraining(str(out), hookpoint, width, features, k, tokens, steps, fvu, dead, seconds)
