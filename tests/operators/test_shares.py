@@ -51,7 +51,9 @@ def test_a_loss_that_overflowed_does_not_take_the_whole_mixture():
     source = ["a"] * 10 + ["b"] * 10
     fine = known_mixtures(SignalTable.from_arrays({"loss_drop": drop}, source=source))["excess loss"]
     drop[0] = np.inf
-    assert known_mixtures(SignalTable.from_arrays({"loss_drop": drop}, source=source))["excess loss"] == pytest.approx(fine)
+    assert known_mixtures(SignalTable.from_arrays({"loss_drop": drop}, source=source))["excess loss"] == pytest.approx(
+        fine
+    )
 
 
 @settings(max_examples=200, deadline=None)

@@ -3,7 +3,10 @@ from __future__ import annotations
 import pytest
 
 from autoselection.recipes import Recipe, Step
+from autoselection.search import Observation, SearchController
+from autoselection.search.config import SearchConfig
 from autoselection.search.credit import Share, credit, difference, shares
+from autoselection.search.edits import operator_preference
 
 IFD, CAP, NGRAM = Step("ifd_filter"), Step("truncate_samples"), Step("ngram_entropy")
 
@@ -58,3 +61,22 @@ def test_credit_sums_the_shares_of_all_changes():
     assert whole.operators["truncate_samples"] == Share(pytest.approx(0.2), 2)
     assert whole.operators["truncate_samples"].mean == pytest.approx(0.1)
     assert whole.to_dict()["pairs"]["ifd_filter+truncate_samples"] == {"total": pytest.approx(0.2), "count": 2}
+
+
+def test_an_edit_that_diverged_leaves_the_others_their_credit(small):
+    """Preferences are relative to the largest credit: one of -1,000 would make all others alike."""
+    edits = []
+    controller = SearchController(small.signals, SearchConfig(evaluations=12, proposals=12, min_rows=10))
+    while candidates := controller.ask():
+        for candidate in candidates:
+            score = small.score(candidate.rows)
+            if candidate.parent and not edits:
+                edits.append(candidate.id)
+                score -= 1000.0
+            controller.tell(Observation(candidate.id, score))
+    assert edits
+    told = [trial.score for trial in controller.history if trial.candidate.id not in edits]
+    spread = max(told) - min(told)
+    assert all(abs(share.mean) <= spread for share in controller.credit.operators.values())
+    names = sorted(controller.credit.operators)
+    assert len({round(weight, 3) for weight in operator_preference(names, controller.credit, 1.0).values()}) > 2

@@ -142,6 +142,20 @@ def test_without_pairs_short_scores_have_the_mean_of_full_ones():
     assert moved.tolist() == [-8.0, -7.0, -6.0, -7.0]
 
 
+def test_a_short_training_that_diverged_moves_no_other_score():
+    short, full = np.array([0.0, 0.1, 0.2, 0.3, 0.4]), np.array([10.1, 10.3])
+    where = ([SHORTLY] * 5 + [FULLY] * 2, ["a", "b", "c", "d", "e", "b", "d"])
+    calm = aligned(np.r_[short, full], *where)
+    for place in (0, 1):  # one that was trained fully, too, and one that was not
+        wild = short.copy()
+        wild[place] = -100.0
+        moved = aligned(np.r_[wild, full], *where)
+        others = [other for other in range(5) if other != place]
+        assert moved[place] == moved[others].min()
+        assert np.ptp(moved[others]) == pytest.approx(np.ptp(calm[others]), rel=0.2)
+        assert abs(moved[:5] - calm[:5]).max() < 0.2
+
+
 def test_scores_of_another_measure_are_brought_to_a_like_spread():
     """A share of right answers beside a loss a hundredth as wide: no step of the one is a step of the other."""
     loss = np.array([-0.51, -0.50, -0.49])

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -65,6 +67,21 @@ def test_regressions_point_to_the_better_source():
         sizes = [len(trial.candidate.rows) / len(NAMES) for trial in scored]
         assert min(sizes) * 0.99 <= each.kept <= max(sizes) * 1.01
     assert learnt_mixtures(scored[:3], table, np.random.default_rng(0)) == []
+
+
+def test_a_training_that_diverged_says_no_more_than_the_worst():
+    table = near_tasks()
+    scored = list(searched(table, lambda shares: {"x": -abs(shares[2] - 0.6)}).history)
+    others = [trial.score for trial in scored[:2] + scored[3:]]
+
+    def proposed(score):
+        told = [*scored[:2], replace(scored[2], observation=replace(scored[2].observation, score=score)), *scored[3:]]
+        return {each.method: each.shares for each in learnt_mixtures(told, table, np.random.default_rng(0))}
+
+    wild, worst = proposed(-1000.0), proposed(min(others))
+    assert wild.keys() == worst.keys() == {BOOSTED, BY_LAW}
+    for method in wild:
+        assert wild[method] == pytest.approx(worst[method])
 
 
 def test_excess_losses_of_tasks_are_those_of_the_sources_near_them():

@@ -68,6 +68,38 @@ def test_robust_scores_keep_differences_among_good_recipes_visible():
     assert spearmanr(mu, scores[good]).statistic > 0.9
 
 
+@pytest.mark.parametrize("known", [5, 8, 15])
+@pytest.mark.parametrize("told", [-11.0, -3.0])
+def test_a_training_that_diverged_says_no_more_than_one_that_failed(known, told):
+    """Good scores differ by some hundredths: their order must be seen past one that is far away."""
+
+    def correlation(seed, bad):
+        made = points(known + 30, seed=seed)
+        scores = np.array([-0.4 + 0.1 * point.state[0] for point in made])
+        scores += 0.005 * np.random.default_rng(seed).normal(size=len(scores))
+        sure = scores[:known].copy()
+        sure[1] = np.delete(sure, 1).min() if bad is None else bad
+        parts = KernelParts(made[:known], made[known:], SurrogateConfig(features="state"), np.ones(60))
+        mu = [prediction.mu for prediction in predict(parts, sure, 1.0)[known:]]
+        return spearmanr(mu, scores[known:]).statistic
+
+    bad = np.mean([correlation(seed, told) for seed in range(8)])
+    failed = np.mean([correlation(seed, None) for seed in range(8)])
+    assert bad > failed - 0.1
+
+
+def test_the_scale_of_scores_is_that_of_the_good_ones():
+    good = np.array([-0.43, -0.41, -0.40, -0.38, -0.37])
+    plain = surrogate.Transform.of(good, True)
+    assert plain.forward(good) == pytest.approx(np.arcsinh((good + 0.40) / plain.scale))
+    lost = surrogate.Transform.of(np.append(good, -0.7), True)  # a task that was lost is no divergence
+    assert lost.worst == -0.7 and lost.forward(np.array([-0.7]))[0] < -1.5
+    for worse in (-3.0, -11.0, -1e6):
+        found = surrogate.Transform.of(np.append(good, worse), True)
+        assert found.scale < 1.5 * plain.scale
+        assert found.forward(np.array([worse, -1e9])) == pytest.approx(found.forward(np.array([good.min()] * 2)))
+
+
 def test_leave_one_out_needs_five_points_and_finds_a_learnable_score():
     made = points(14, seed=5)
     scores = np.array([point.state[0] for point in made])

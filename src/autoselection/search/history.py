@@ -13,6 +13,7 @@ from autoselection.errors import ConfigError, StudyError
 from autoselection.search.config import SearchConfig
 from autoselection.search.credit import Credit, credit
 from autoselection.search.levels import FULL, Level, lower_levels
+from autoselection.search.outliers import worst_told
 from autoselection.search.pareto import NO_TASKS, ROWS, SCORE, TOKENS, front
 from autoselection.search.records import Candidate, EvaluatedCandidate, Observation, Origin
 from autoselection.search.series import Series, aligned
@@ -225,7 +226,11 @@ class SearchHistory:
 
     @property
     def credit(self) -> Credit:
-        """Operator credit of all edits with two scores of the same fidelity, each the mean of its repeats."""
+        """Operator credit of all edits with two scores of the same fidelity, each the mean of its repeats.
+
+        A score far below the others of its fidelity (:mod:`autoselection.search.outliers`) counts as the worst of them: a training
+        that diverged would else be all the credit there is.
+        """
         scores: dict[tuple[str, Series], list[float]] = {}
         first: dict[tuple[str, Series], Candidate] = {}
         for trial in self.told:
@@ -234,6 +239,11 @@ class SearchHistory:
                 scores.setdefault(place, []).append(trial.score)
                 first.setdefault(place, trial.candidate)
         means = {place: float(np.mean(found)) if len(found) > 1 else found[0] for place, found in scores.items()}
+        worst = {
+            series: worst_told(np.array([mean for (_, own), mean in means.items() if own == series], np.float64))
+            for series in {series for _, series in means}
+        }
+        means = {(subset, series): max(mean, worst[series]) for (subset, series), mean in means.items()}
         changes = []
         for (_, series), candidate in first.items():
             parent = self._candidates.get(candidate.parent) if candidate.parent else None

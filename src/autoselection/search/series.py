@@ -22,6 +22,8 @@ from typing import TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
+from autoselection.search.outliers import worst_told
+
 Array = NDArray[np.float64]
 
 Series: TypeAlias = tuple[int, str, float]
@@ -126,7 +128,8 @@ def aligned(scores: Array, series: Sequence[Series], subsets: Sequence[str]) -> 
     Each other series is moved by the line through the subsets that have both (least squares, its slope shrunk to 1; for an
     earlier study or another model to what makes the spreads differ by no more than a factor of ``UNLIKE``); without any, so
     that its mean is that of the first.
-    The first series is that of full trainings where there are some, else the first of the others.
+    The first series is that of full trainings where there are some, else the first of the others. No line is drawn through scores
+    that are far below the rest of their series (:func:`~autoselection.search.outliers.worst_told`).
 
     Args:
         scores: of all evaluations.
@@ -137,10 +140,13 @@ def aligned(scores: Array, series: Sequence[Series], subsets: Sequence[str]) -> 
     if len(names) < 2:
         return scores
     places = {name: [place for place, own in enumerate(series) if own == name] for name in names}
-    first = _means(scores, places[names[0]], subsets)
     moved = scores.copy()
+    calm = scores.copy()
+    for own in places.values():
+        calm[own] = np.maximum(scores[own], worst_told(scores[own]))
+    first = _means(calm, places[names[0]], subsets)
     for name in names[1:]:
-        other = _means(scores, places[name], subsets)
+        other = _means(calm, places[name], subsets)
         both = [key for key in other if key in first]
         whole = np.array(list(other.values()))
         x = np.array([other[key] for key in both]) if both else whole
@@ -152,7 +158,7 @@ def aligned(scores: Array, series: Sequence[Series], subsets: Sequence[str]) -> 
         if both and prior > 0:
             dx, dy = x - x.mean(), y - y.mean()
             slope = (float(dx @ dy) + usual * prior) / (float(dx @ dx) + prior)
-        moved[places[name]] = y.mean() + max(slope, FLATTEST * usual) * (scores[places[name]] - x.mean())
+        moved[places[name]] = y.mean() + max(slope, FLATTEST * usual) * (calm[places[name]] - x.mean())
     return moved
 
 

@@ -29,7 +29,8 @@ Two models behind one class, :class:`GaussianProcess`:
   (``Known.noise``; one for each score by itself where it gives none).
 
 Scores of a pool's recipes have a long lower tail (a recipe that loses a task can score ten times the noise below the
-rest). ``robust`` maps scores by ``asinh`` around their median before fitting; predictions are mapped back.
+rest). ``robust`` maps scores by ``asinh`` around their median before fitting; predictions are mapped back. A score that is
+far from all others (:mod:`autoselection.search.outliers`) counts as the worst of them.
 """
 
 from __future__ import annotations
@@ -43,6 +44,7 @@ from numpy.typing import NDArray
 
 from autoselection.search.config import SearchConfig
 from autoselection.search.kernels import KernelParts, Model
+from autoselection.search.outliers import better_spread, worst_told
 from autoselection.search.prior import LinearPrior, read_prior
 from autoselection.search.ranker import (
     MIN_POINTS_FOR_LEAVE_ONE_OUT,
@@ -75,11 +77,12 @@ taken from two made intervals too narrow by a third (docs/results/search-parts.m
 
 @dataclass(frozen=True)
 class Transform:
-    """Scores to a scale on which a Gaussian process works, and back."""
+    """Scores to a scale on which a Gaussian process works, and back; a score below ``worst`` counts as that."""
 
     centre: float
     scale: float
     robust: bool
+    worst: float = -np.inf
 
     @classmethod
     def of(cls, scores: Array, robust: bool) -> Transform:
@@ -89,14 +92,14 @@ class Transform:
             deviation = float(scores.std())
             return cls(float(scores.mean()), deviation if deviation > 1e-12 else 1.0, False)
         centre = float(np.median(scores))
+        worst = worst_told(scores)
         # The spread of the better half, which bad scores do not widen, and while there are few that of all.
-        upper = scores[scores >= centre] - centre
-        variance = len(scores) * np.mean(upper**2) + WHOLE_SPREAD * scores.var()
+        variance = len(scores) * better_spread(scores) ** 2 + WHOLE_SPREAD * float(scores[scores >= worst].var())
         scale = float(np.sqrt(variance / (len(scores) + WHOLE_SPREAD)))
-        return cls(centre, scale if scale > 1e-12 else 1.0, True)
+        return cls(centre, scale if scale > 1e-12 else 1.0, True, worst)
 
     def forward(self, scores: Array) -> Array:
-        z = (scores - self.centre) / self.scale
+        z = (np.maximum(scores, self.worst) - self.centre) / self.scale
         return np.asarray(np.arcsinh(z) if self.robust else z)
 
     def backward(self, z: Array) -> Array:

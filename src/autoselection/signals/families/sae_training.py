@@ -166,7 +166,10 @@ def train_sae(
             document = json.loads((trained / "cfg.json").read_text(encoding="utf-8"))
             out.mkdir(parents=True, exist_ok=True)
             with together():
-                with (trained / "sae.safetensors").open("rb") as weights, whole_file(out / "sae.safetensors", "wb") as copy:
+                with (
+                    (trained / "sae.safetensors").open("rb") as weights,
+                    whole_file(out / "sae.safetensors", "wb") as copy,
+                ):
                     shutil.copyfileobj(weights, copy)
                 write_text(out / "cfg.json", json.dumps({**document, "hookpoint": hookpoint}, indent=1) + "\n")
         tokens = steps * batch_size * context
