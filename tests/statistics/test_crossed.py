@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 
 import numpy as np
 import pytest
-from scipy import stats
+from scipy import integrate, special, stats
 
 from autoselection.statistics import (
     bootstrap_interval,
@@ -71,6 +72,44 @@ def test_an_error_of_two_parts_is_the_sum_of_their_ts(narrow: float) -> None:
     for level in (0.5, 0.95, 0.99):
         assert np.mean(drawn <= found.reach(level)) == pytest.approx(level, abs=0.003)
         assert found.p(found.reach(level)) == pytest.approx(1 - level, abs=1e-5)
+
+
+def tail(parts: tuple[tuple[float, float], ...], x: float) -> float:
+    """Probability of more than x on either side: adaptive integration over the part with more degrees of freedom."""
+    (a, few), (b, many) = ((math.sqrt(variance), free) for variance, free in sorted(parts, key=lambda part: part[1]))
+    constant = special.gammaln((many + 1) / 2) - special.gammaln(many / 2) - math.log(many * math.pi) / 2
+
+    def integrand(z: float) -> float:
+        return math.exp(constant - (many + 1) / 2 * math.log1p(z * z / many)) * special.stdtr(few, (b * z - x) / a)
+
+    steps = [sign * 10.0**power for power in range(-1, 10) for sign in (-1, 1)]
+    ends = sorted({0.0, x / b, *steps, *(x / b + a / b * step for step in steps)})
+    return 2 * sum(integrate.quad(integrand, *pair, epsabs=1e-13, epsrel=1e-8)[0] for pair in itertools.pairwise(ends))
+
+
+@pytest.mark.parametrize(("few", "many"), [(1, 2), (1, 200), (2, 30), (3, 4), (4, 200), (30, 30), (200, 1e6)])
+def test_small_p_values_are_right_whichever_part_is_the_narrow_one(few: float, many: float) -> None:
+    for ratio in (1e-4, 0.1, 0.7, 2.0, 1e4):
+        found = Error(((ratio**2, few), (1.0, many)))
+        for level in (0.95, 0.999, 1 - 1e-5):
+            reach = found.reach(level)
+            assert found.p(reach) == pytest.approx(1 - level, rel=1e-4)
+            assert tail(found.parts, reach) == pytest.approx(1 - level, rel=1e-3), (ratio, level)
+
+
+def test_the_sum_of_two_cauchy_errors_is_one_of_both_scales() -> None:
+    for narrow in (1e-4, 0.5, 1.0):
+        found = Error(((narrow**2, 1.0), (1.0, 1.0)))
+        for x in (0.1, 3.0, 1e5):
+            assert found.p(x) == pytest.approx(2 * stats.cauchy.sf(x / (1 + narrow)), rel=1e-9)
+
+
+@pytest.mark.parametrize("freedom", [3.0, math.inf])
+def test_parts_without_end_of_freedom_and_single_ones_are_what_they_are(freedom: float) -> None:
+    expected = 2 * (stats.norm if math.isinf(freedom) else stats.t(freedom)).sf(1.5)
+    assert Error(((4.0, freedom),)).p(3.0) == pytest.approx(expected)
+    assert Error(((4.0, freedom), (0.0, 7.0))).p(3.0) == pytest.approx(expected)
+    assert Error(((4.0 - 1e-12, freedom), (1e-12, math.inf))).p(3.0) == pytest.approx(expected)
 
 
 def test_an_interval_over_five_replicates_covers_and_the_percentile_bootstrap_does_not() -> None:

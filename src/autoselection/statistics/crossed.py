@@ -58,38 +58,77 @@ class Error:
             return math.nan
         if self.error == 0:
             return 1.0 if estimate == 0 else 0.0
-        return min(1.0, 2 * self._above(abs(estimate)))
+        return min(1.0, 2 * _above(self._mixture(), abs(estimate)))
 
     def reach(self, level: float) -> float:
-        """Half the width of the interval at ``level``."""
+        """Half the width of the interval at ``level``; infinite where the error is unknown."""
         from scipy.optimize import brentq
 
-        if not self.error > 0:
+        if not self.known:
+            return math.inf
+        if self.error == 0:
             return 0.0
-        tail, high = (1 - level) / 2, 2 * self.error
-        while self._above(high) > tail:
+        mixture, tail, high = self._mixture(), (1 - level) / 2, 2 * self.error
+        while _above(mixture, high) > tail:
             high *= 2
-        return float(brentq(lambda x: self._above(x) - tail, 0.0, high, xtol=1e-7 * self.error))
+        return float(brentq(lambda x: _above(mixture, x) - tail, 0.0, high, xtol=1e-7 * self.error))
 
-    def _above(self, x: float) -> float:
-        """Probability that the error is above ``x``: by the wider part's distribution, the mean over the other's."""
-        from scipy.special import stdtr, stdtrit
+    def _mixture(self) -> _Mixture:
+        """The distribution as one Student's t whose scale is drawn.
 
-        (wide, free), *others = sorted((part for part in self.parts if part[0] > 0), reverse=True)
-        if not others:
-            return float(stdtr(free, -x / math.sqrt(wide)))
-        moved = math.sqrt(others[0][0]) * stdtrit(others[0][1], _NODES)
-        return float(_WEIGHTS @ stdtr(free, (moved - x) / math.sqrt(wide)))
+        With a², b² the variances of the two parts and f, g their degrees of freedom,
+
+            a t_f + b t_g  ~  t_(f+g) · sqrt((a² f / W + b² g / (1 - W)) / (f + g)),   W ~ Beta(f/2, g/2)
+
+        (Ruben, J. R. Stat. Soc. B 22, 1960). The mean over W is the trapezoidal rule over its logit y: the integrand is
+        smooth there, and falls off exponentially to both sides, so that the tail is right however narrow the part is that
+        has the few degrees of freedom.
+        """
+        from scipy.special import polygamma
+
+        parts = [(variance, min(free, _MANY)) for variance, free in self.parts if variance > 0]
+        if len(parts) == 1:
+            ((variance, free),) = parts
+            return _Mixture(free, np.sqrt([variance]), np.ones(1))
+        (one, f), (other, g) = parts
+        deviation = math.sqrt(float(polygamma(1, f / 2) + polygamma(1, g / 2)))
+        step, middle = min(0.25, deviation / 2), math.log(f / g)
+        below, above = ((80 / free + 10 * deviation) // step for free in (f, g))
+        y = middle + step * np.arange(-below, above + 1)
+        logarithm = y * f / 2 - (f + g) / 2 * np.logaddexp(0, y)  # of the density of y, less a constant
+        weights = np.exp(logarithm - logarithm.max())
+        kept = weights > _NEGLIGIBLE
+        y, weights = y[kept], weights[kept]
+        variances = (one * f * (1 + np.exp(-y)) + other * g * (1 + np.exp(y))) / (f + g)
+        return _Mixture(f + g, np.sqrt(variances), weights / weights.sum())
 
 
-def unit_nodes(count: int) -> tuple[Floats, Floats]:
-    """Gauss-Legendre nodes and weights of the unit interval."""
-    nodes, weights = np.polynomial.legendre.leggauss(count)
-    return (nodes + 1) / 2, weights / 2
+@dataclass(frozen=True)
+class _Mixture:
+    """Student's t of so many degrees of freedom, times a scale that is drawn.
+
+    Attributes:
+        freedom: degrees of freedom.
+        scales: float64[K], in the unit of the estimate.
+        weights: float64[K], their probabilities.
+    """
+
+    freedom: float
+    scales: Floats
+    weights: Floats
 
 
-#: Probabilities at which a part of an error is taken, and their weights.
-_NODES, _WEIGHTS = unit_nodes(80)
+def _above(mixture: _Mixture, x: float) -> float:
+    """Probability of more than ``x``."""
+    from scipy.special import stdtr
+
+    return float(mixture.weights @ stdtr(mixture.freedom, -x / mixture.scales))
+
+
+#: More degrees of freedom than these make no difference.
+_MANY = 1e8
+#: Of the density's maximum: what is less adds nothing.
+_NEGLIGIBLE = 1e-16
 
 #: Nothing is known of the error.
 UNKNOWN = Error(())
