@@ -16,7 +16,7 @@ from autoselection.statistics import (
     independent_test,
     sign_flip_test,
 )
-from autoselection.statistics.crossed import Error
+from autoselection.statistics.crossed import Error, independent_parts, table_parts
 
 
 def test_with_equal_seeds_it_is_a_t_test_over_items_and_with_equal_items_one_over_seeds() -> None:
@@ -145,9 +145,25 @@ def test_searches_that_are_no_pairs_are_compared_as_welch_does() -> None:
     error, df, p = independent_test(*tables)
     assert p == pytest.approx(expected.pvalue) and df == pytest.approx(expected.df)
     assert error == pytest.approx(math.sqrt(one.var(ddof=1) / 6 + other.var(ddof=1) / 4))
-    assert np.isnan(independent_test(tables[0], [np.ones((1, 7))])).all(), "one search says nothing of others"
+    for searches in (1, 3):
+        alike = independent_test([np.ones((1, 7))], [np.ones((searches, 7))])
+        assert np.isnan(alike).all(), "one search says nothing of others, and those that do not differ lend it nothing"
     with pytest.raises(ValueError, match="same items"):
         independent_test(tables[0], [np.ones((2, 8))])
+
+
+@pytest.mark.parametrize("turned", [False, True])
+def test_one_search_is_taken_to_vary_as_those_it_is_compared_with(turned: bool) -> None:
+    """The prediction interval of one more search; and with items, as tables that show how the one search varies."""
+    rng = np.random.default_rng(4)
+    several, one = rng.normal(0.5, 1, (5, 1)), np.array([[2.0]])
+    sides = [[one * np.ones((1, 7))], [several * np.ones((1, 7))]]
+    error, freedom, p = independent_test(*(sides[::-1] if turned else sides))
+    assert (error, freedom) == (pytest.approx(math.sqrt(several.var(ddof=1) * (1 / 5 + 1))), pytest.approx(4))
+    assert p == pytest.approx(2 * stats.t(4).sf(abs(2.0 - several.mean()) / error))
+    shown, kept = rng.normal(0, 0.1, (4, 9)), rng.normal(0, 1, (1, 9))
+    parts = independent_parts([shown + kept], [kept])
+    assert parts.shared == pytest.approx(5 * table_parts([shown]).shared) and parts.shared > 0
 
 
 @pytest.mark.parametrize("searches", [3, 5])

@@ -65,8 +65,8 @@ class Difference:
     Attributes:
         low, high: 95% interval, alone.
         items: paired items.
-        over: what the interval and p-values allow to vary: searches and items, or, where one of the two methods made one
-            search only, items (other searches may show something else).
+        over: what the interval and p-values allow to vary: searches and items, or, where both methods made one search
+            only, items (other searches may show something else). One search is taken to vary as the other method's do.
         searches: scored searches of the method with fewer.
         p: of no difference, alone.
         together: 95% interval, together with the other methods.

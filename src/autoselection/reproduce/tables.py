@@ -247,8 +247,9 @@ def _compared(
 def _planned(versus: BaselineComparison) -> str:
     if versus.spread is None or versus.detectable is None:
         return f"One replicate says nothing of other searches: how far they differ from {versus.baseline} takes two or more."
+    had = f"{versus.seeds} replicates" if versus.seeds > 1 else "one replicate of one of the two"
     said = (
-        f"With {versus.seeds} replicates a difference of {versus.detectable:.4f} to {versus.baseline} is found with 80% "
+        f"With {had} a difference of {versus.detectable:.4f} to {versus.baseline} is found with 80% "
         "power, by this comparison alone"
     )
     measured = versus.difference.estimate

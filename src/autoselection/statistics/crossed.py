@@ -193,15 +193,17 @@ def independent_test(first: Table, second: Table) -> tuple[float, float, float]:
         V = var(D1) / S1 + var(D2) / S2 + sum_t var(d1_t - d2_t) / (T² n_t) - sum_t (MS1_t / S1 + MS2_t / S2) / (T² n_t)
 
     If the seeds have something in common after all, the difference varies less than this says: it errs on the safe side.
+    A table of one seed is taken to vary by seeds as the other one, see :func:`row_variances`.
 
     Returns:
-        NaN, NaN, NaN if one has one seed, or with one item in every task.
+        NaN, NaN, NaN if neither has two seeds that differ, or with one item in every task.
 
     Raises:
         ValueError: they have not the same items.
     """
     one, other = checked(first), checked(second)
-    found = independent_parts(one, other).error() if _is_crossed(one) and _is_crossed(other) else UNKNOWN
+    parts = independent_parts(one, other)
+    found = parts.error() if parts.seeds and parts.items else UNKNOWN
     return found.error, found.freedom, found.p(table_score(one) - table_score(other))
 
 
@@ -216,17 +218,42 @@ def table_parts(arrays: Sequence[Floats]) -> Parts:
 
 
 def independent_parts(one: Sequence[Floats], other: Sequence[Floats]) -> Parts:
-    """What the difference of two checked tables varies by whose items are pairs and whose seeds are none."""
+    """What the difference of two checked tables varies by whose items are pairs and whose seeds are none.
+
+    Where one has a single seed, the variance that the other lends it has no degrees of freedom of its own: ``v / S + v``
+    is one part, of S - 1. The interaction is lent with it.
+    """
     if [array.shape[1] for array in one] != [array.shape[1] for array in other]:
         raise ValueError("A comparison needs two tables of the same items.")
-    by_seed, shared = [], 0.0
-    for arrays in (one, other):
-        seeds = len(arrays[0])
-        if seeds > 1:
-            by_seed.append((float(seed_scores(arrays).var(ddof=1)) / seeds, seeds - 1))
-            shared += sum(_interaction(array, len(arrays)) for array in arrays)
-    differences = [mine.mean(axis=0) - theirs.mean(axis=0) for mine, theirs in zip(one, other, strict=True)]
-    return Parts(by_seed, _item_parts(differences), shared)
+    by_item = _item_parts([mine.mean(axis=0) - theirs.mean(axis=0) for mine, theirs in zip(one, other, strict=True)])
+    variances = row_variances(seed_scores(one), seed_scores(other))
+    if variances is None:
+        return Parts((), by_item, 0.0)
+    several = [arrays for arrays in (one, other) if len(arrays[0]) > 1]
+    shared = [sum(_interaction(array, len(arrays)) for array in arrays) for arrays in several]
+    freedoms = [len(arrays[0]) - 1 for arrays in several]
+    if len(several) == 1:
+        return Parts([(sum(variances), freedoms[0])], by_item, shared[0] * (1 + len(several[0][0])))
+    return Parts(list(zip(variances, freedoms, strict=True)), by_item, sum(shared))
+
+
+def row_variances(one: Floats, other: Floats) -> tuple[float, float] | None:
+    """Variances by seeds of the mean scores of two rows whose seeds are no pairs.
+
+    A row of one seed says nothing of how far its seeds differ; it is taken to vary as the other row does, which has
+    several. None where neither has several, or where those do not differ: an untrained model would lend a certainty that
+    trainings do not have.
+
+    Args:
+        one, other: scores of the seeds, float64[S1] and float64[S2].
+    """
+    if len(one) > 1 and len(other) > 1:
+        return float(one.var(ddof=1)) / len(one), float(other.var(ddof=1)) / len(other)
+    several = max(one, other, key=len)
+    if np.ptp(several) == 0:
+        return None
+    lent = float(several.var(ddof=1))
+    return lent / len(one), lent / len(other)
 
 
 def seed_scores(arrays: Sequence[Floats]) -> Floats:
