@@ -10,9 +10,10 @@ import pytest
 from autoselection.evaluation import EvaluationResult
 from autoselection.reproduce import ReproductionConfig
 from autoselection.reproduce.config import study_of
+from autoselection.reproduce.markdown import _cell
 from autoselection.reproduce.results import Stored
 from autoselection.reproduce.rows import AUTOSELECTION, BASE, FULL, Entry
-from autoselection.reproduce.tables import _compared, _planned, make_table
+from autoselection.reproduce.tables import _compared, _interval, _planned, _with_interval, make_table
 
 
 def _evaluation(stored: Stored, subset: str, seed: int, values: dict[str, list[float]], **extra: Any) -> dict[str, Any]:
@@ -102,3 +103,15 @@ def test_a_row_whose_other_replicates_failed_is_no_surer_than_the_searches_diffe
     assert all(one.p_seeds is not None and one.seeds == 1 for one in found)
     said = _planned(found[0])
     assert said.startswith("With one replicate of one of the two a difference of 0.") and "80% power" in said
+
+
+def test_a_score_of_one_replicate_and_one_item_has_no_interval() -> None:
+    row = "random recipe search"
+    one = {"a": np.array([[0.25]])}
+    found = _interval(_with_interval(list(one.values()), "score"))
+    assert found["ci95"] is None and _cell(found, right=False) == "0.250"
+    share = _interval(_with_interval(list(one.values()), "right"))
+    assert share["ci95"] == [0.0, 1.0] and _cell(share, right=True) == "25.0 [0.0, 100.0]"
+    kinds, both = {AUTOSELECTION: "search", row: "search"}, {0: {"a": np.array([0.25])}}
+    (versus,) = _compared({AUTOSELECTION: both, row: both}, kinds, {"a": 1.0}, (row,)).values()
+    assert versus.detectable is None and "cannot be said" in _planned(versus)

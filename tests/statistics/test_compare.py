@@ -143,3 +143,15 @@ def test_several_replicates_that_do_not_differ_lend_one_nothing() -> None:
     pair = replicates(rng, base, 1), named(np.repeat(base, 5, axis=0))
     (found,) = compare_all("w", {"base": pair}, draws=20, units="replicates", independent=["base"])
     assert found.p_seeds is None and found.spread is None and "taken to vary" not in found.verdict
+
+
+@pytest.mark.parametrize("independent", [False, True])
+@pytest.mark.parametrize(("seeds", "items"), [(1, 1), (2, 1), (3, 10)])
+def test_no_power_is_claimed_where_it_cannot_be_said(seeds: int, items: int, independent: bool) -> None:
+    """One item, or scores that never vary: a difference of 0.0000 was called findable."""
+    one, zero = named(np.ones((seeds, items))), named(np.zeros((seeds, items)))
+    pairs = {"x": (zero, zero)} if items > 1 else {"x": (one, zero), "y": (zero, one)}
+    for found in compare_all("w", pairs, independent=set(pairs) if independent else set(), draws=20):
+        assert found.detectable is None and "80% power" not in found.verdict
+        assert not found.significant and found.verdict.startswith("No significant difference between w and ")
+        assert found.interval_all is not None and np.isfinite([*found.interval, *found.interval_all]).all()

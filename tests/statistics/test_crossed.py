@@ -136,6 +136,15 @@ def test_with_one_seed_the_interval_is_students_over_items() -> None:
     assert (found.low, found.high) == pytest.approx(expected) and found.over == "items"
 
 
+def test_of_what_there_is_one_the_interval_says_nothing() -> None:
+    nothing = crossed_interval([np.ones((1, 1)), np.zeros((1, 1))])
+    assert (nothing.estimate, nothing.low, nothing.high, nothing.over) == (0.5, -math.inf, math.inf, "items")
+    seeds = crossed_interval([np.array([[0.0], [1.0]])])
+    assert seeds.over == "seeds" and seeds.high - 0.5 == pytest.approx(stats.t(1).ppf(0.975) * math.sqrt(0.5 / 2))
+    same = crossed_interval([np.ones((2, 3))])
+    assert (same.low, same.high, same.over) == (1.0, 1.0, "items and seeds")
+
+
 def test_searches_that_are_no_pairs_are_compared_as_welch_does() -> None:
     """No items between them: every item says the same of a search."""
     rng = np.random.default_rng(4)

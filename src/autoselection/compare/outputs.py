@@ -97,7 +97,7 @@ def meaning(comparison: Comparison) -> str:
         "Intervals are over searches and test items; chance in training, whose seeds all searches share, is in none. "
     )
     said += f"{_LENT} " * lent
-    detectable = [f"{difference.detectable:.4f}" for difference in found if difference.detectable >= _SHOWN]
+    detectable = [f"{size:.4f}" for difference in found if (size := difference.detectable) and size >= _SHOWN]
     if not detectable:
         return said + "Scores vary over neither here, so what difference would be found cannot be said."
     low, high = min(detectable, key=float), max(detectable, key=float)

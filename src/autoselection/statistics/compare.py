@@ -62,7 +62,8 @@ class BaselineComparison:
             there is none.
         p_family: ``p`` corrected for the comparisons of the family alone, whatever a gate says: to read, not to claim.
         same_as: a baseline listed before with the very same scores.
-        detectable: the true difference that this comparison alone finds with 80% power.
+        detectable: the true difference that this comparison alone finds with 80% power; None where that cannot be said, as
+            scores vary over nothing, or every task has one item and there is one seed.
         spread: what the difference varies by, to plan with; None where ``p_seeds`` is.
     """
 
@@ -119,8 +120,16 @@ class _Alone:
     def p(self) -> float:
         return self.p_items if self.p_seeds is None else max(self.p_items, self.p_seeds)
 
+    def detectable(self, level: float) -> float | None:
+        """What it finds with 80% power; None where its error is unknown or zero, which says nothing of other scores."""
+        if not self.error.error > 0:
+            return None
+        return detectable_difference(self.error.error, self.error.freedom, level=level)
+
     def interval(self, level: float) -> tuple[float, float]:
-        """Student's, over what the comparison has several of."""
+        """Student's, over what the comparison has several of; over items, as shown, where it has several of nothing."""
+        if not self.error.known:
+            return self.difference.low, self.difference.high
         reach = self.error.reach(level)
         return self.difference.estimate - reach, self.difference.estimate + reach
 
@@ -225,7 +234,7 @@ def compare_all(
                 beside.gate,
                 beside.p_family,
                 same.get(name),
-                detectable_difference(found.error.error, found.error.freedom, level=level),
+                found.detectable(level),
                 found.spread,
             )
         )
@@ -406,8 +415,9 @@ def _verdict(
         why = "is not significant" if beside.gate_made else "could not be made (it has no scores)"
         sentence += f" None is claimed, as the comparison named before it, with {beside.gate}, {why}{others}."
     else:
-        detectable = detectable_difference(found.error.error, found.error.freedom, level=level)
-        sentence += f" A difference of {detectable:.4f} is found by this comparison alone with {POWER:.0%} power."
+        detectable = found.detectable(level)
+        if detectable is not None:
+            sentence += f" A difference of {detectable:.4f} is found by this comparison alone with {POWER:.0%} power."
         if beside.items_alone and found.over_seeds:
             few = f"{found.seeds} {units} are too few, or differ too much,"
             few = few if found.seeds > 1 else f"one {_ONE[units]} is too few"

@@ -155,7 +155,9 @@ class Parts:
         return max(by_seed + by_item - self.shared, by_seed, by_item) - by_seed
 
     def error(self) -> Error:
-        """Error of the estimate: what varies by seeds, and what by items."""
+        """Error of the estimate: what varies by seeds, and what by items; unknown where there is one of each."""
+        if not self.seeds and not self.items:
+            return UNKNOWN
         items = [(self.of_items, free) for _, free in _merged(self.items)]
         return Error((*_merged(self.seeds), *items) or ((0.0, math.inf),))
 
@@ -167,10 +169,15 @@ def _merged(parts: Sequence[tuple[float, float]]) -> list[tuple[float, float]]:
 
 
 def crossed_interval(table: Table, *, level: float = 0.95) -> Interval:
-    """Interval of the score of a table, seeds and items being samples; with one seed over items alone."""
+    """Interval of the score of a table, seeds and items being samples; with one seed over items alone.
+
+    With one item in every task it is over seeds alone; with one seed besides, nothing is known and it has no ends (-inf, inf).
+    """
     arrays = checked(table)
-    score, reach = table_score(arrays), table_parts(arrays).error().reach(level)
-    return Interval(score, score - reach, score + reach, level, "items and seeds" if len(arrays[0]) > 1 else "items")
+    score, parts = table_score(arrays), table_parts(arrays)
+    reach = parts.error().reach(level)
+    over = "items" if not parts.seeds else "items and seeds" if parts.items else "seeds"
+    return Interval(score, score - reach, score + reach, level, over)
 
 
 def crossed_test(differences: Table) -> tuple[float, float, float]:
