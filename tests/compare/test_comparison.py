@@ -175,7 +175,10 @@ def test_no_power_is_claimed_where_scores_do_not_vary() -> None:
 def test_why_intervals_are_over_items_only_is_said_as_it_is() -> None:
     rng = np.random.default_rng(4)
     many, one = ([_scored(rng.normal(size=size)) for _ in range(3)] for size in (20, 1))
-    assert "one scored search" in _said([many[0], None], many[1:])
+    assert "over test items only" in _said([many[0]], [many[1]])
+    lent = _said([many[0], None], many[1:])
+    assert "a single scored search is taken to vary as the other one's" in lent and "test items only" not in lent
+    assert "With one search of one of two methods a difference" in lent
     alone = _said([*one], [*one[:2]])
     assert "one search" not in alone and "No task has more than one test item" in alone
 

@@ -10,9 +10,10 @@ import pytest
 from autoselection.evaluation import EvaluationResult
 from autoselection.reproduce import ReproductionConfig
 from autoselection.reproduce.config import study_of
+from autoselection.reproduce.markdown import _cell
 from autoselection.reproduce.results import Stored
 from autoselection.reproduce.rows import AUTOSELECTION, BASE, FULL, Entry
-from autoselection.reproduce.tables import make_table
+from autoselection.reproduce.tables import _compared, _interval, _planned, _with_interval, make_table
 
 
 def _evaluation(stored: Stored, subset: str, seed: int, values: dict[str, list[float]], **extra: Any) -> dict[str, Any]:
@@ -84,3 +85,33 @@ def test_right_answers(stored: Stored) -> None:
     assert ours.tasks["boolean"].estimate == pytest.approx(0.75)
     bounds = [(found.low, found.high) for row in table.rows for found in row.tasks.values()]
     assert all(low >= 0 and high <= 1 for low, high in bounds), "a share lies between none and all"
+
+
+def test_a_row_whose_other_replicates_failed_is_no_surer_than_the_searches_differ() -> None:
+    """By items alone a chance difference of the one replicate that is left was called better in six of ten tables."""
+    rng = np.random.default_rng(0)
+    base, row = rng.normal(0, 0.3, 60), "random recipe search"
+
+    def replicates(count: int) -> dict[int, dict[str, np.ndarray]]:
+        return {seed: {"a": base + rng.normal(0, 0.2, 60) + rng.normal(0, 0.1)} for seed in range(count)}
+
+    kinds = {AUTOSELECTION: "search", row: "search"}
+    found = [
+        _compared({AUTOSELECTION: replicates(5), row: replicates(1)}, kinds, {"a": 1.0}, (row,))[row] for _ in range(25)
+    ]
+    assert np.mean([one.significant for one in found]) < 0.15
+    assert all(one.p_seeds is not None and one.seeds == 1 for one in found)
+    said = _planned(found[0])
+    assert said.startswith("With one replicate of one of the two a difference of 0.") and "80% power" in said
+
+
+def test_a_score_of_one_replicate_and_one_item_has_no_interval() -> None:
+    row = "random recipe search"
+    one = {"a": np.array([[0.25]])}
+    found = _interval(_with_interval(list(one.values()), "score"))
+    assert found["ci95"] is None and _cell(found, right=False) == "0.250"
+    share = _interval(_with_interval(list(one.values()), "right"))
+    assert share["ci95"] == [0.0, 1.0] and _cell(share, right=True) == "25.0 [0.0, 100.0]"
+    kinds, both = {AUTOSELECTION: "search", row: "search"}, {0: {"a": np.array([0.25])}}
+    (versus,) = _compared({AUTOSELECTION: both, row: both}, kinds, {"a": 1.0}, (row,)).values()
+    assert versus.detectable is None and "cannot be said" in _planned(versus)

@@ -110,3 +110,48 @@ def test_the_interval_over_seeds_is_that_of_a_table_of_students_t() -> None:
         (found,) = compare_all("w", {"a": (named(layout), named(np.zeros_like(layout)))}, level=level, draws=50)
         reach = quantile / np.sqrt(3)
         assert found.interval_seeds == pytest.approx((1 - reach, 1 + reach), abs=1e-5)
+
+
+def replicates(rng: np.random.Generator, base: np.ndarray, count: int) -> dict[str, np.ndarray]:
+    """A row of so many replicates: what separates them, and how each answers the items of ``base``."""
+    return named(base + rng.normal(0, 0.1, (count, 1)) + rng.normal(0, 0.2, (count, base.shape[1])))
+
+
+@pytest.mark.parametrize(("ours", "theirs"), [(5, 1), (1, 5)])
+def test_a_row_of_one_replicate_is_not_judged_by_items_alone_where_the_other_has_several(
+    ours: int, theirs: int
+) -> None:
+    """By items alone six of ten such tables without a difference had one."""
+    rng = np.random.default_rng(0)
+    found = []
+    for _ in range(150):
+        base = rng.normal(0, 0.3, (1, 60))
+        pair = replicates(rng, base, ours), replicates(rng, base, theirs)
+        found += compare_all("w", {"b": pair}, draws=20, units="replicates", independent=["b"])
+    assert np.mean([one.significant for one in found]) < 0.09
+    assert all(one.seeds == 1 and one.p_seeds is not None and one.interval_seeds is not None for one in found)
+    assert all("row of one replicate is taken to vary as the other one does" in one.verdict for one in found)
+    assert any("one replicate is too few" in one.verdict for one in found)
+    spread = found[0].spread
+    assert spread is not None and spread.seeds[0] == spread.seeds[1] > 0
+
+
+def test_several_replicates_that_do_not_differ_lend_one_nothing() -> None:
+    """An untrained model has the same score in every replicate; a training has not."""
+    rng = np.random.default_rng(1)
+    base = rng.normal(0, 0.3, (1, 60))
+    pair = replicates(rng, base, 1), named(np.repeat(base, 5, axis=0))
+    (found,) = compare_all("w", {"base": pair}, draws=20, units="replicates", independent=["base"])
+    assert found.p_seeds is None and found.spread is None and "taken to vary" not in found.verdict
+
+
+@pytest.mark.parametrize("independent", [False, True])
+@pytest.mark.parametrize(("seeds", "items"), [(1, 1), (2, 1), (3, 10)])
+def test_no_power_is_claimed_where_it_cannot_be_said(seeds: int, items: int, independent: bool) -> None:
+    """One item, or scores that never vary: a difference of 0.0000 was called findable."""
+    one, zero = named(np.ones((seeds, items))), named(np.zeros((seeds, items)))
+    pairs = {"x": (zero, zero)} if items > 1 else {"x": (one, zero), "y": (zero, one)}
+    for found in compare_all("w", pairs, independent=set(pairs) if independent else set(), draws=20):
+        assert found.detectable is None and "80% power" not in found.verdict
+        assert not found.significant and found.verdict.startswith("No significant difference between w and ")
+        assert found.interval_all is not None and np.isfinite([*found.interval, *found.interval_all]).all()

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 
 import numpy as np
 import pytest
-from scipy import stats
+from scipy import integrate, special, stats
 
 from autoselection.statistics import (
     bootstrap_interval,
@@ -15,7 +16,7 @@ from autoselection.statistics import (
     independent_test,
     sign_flip_test,
 )
-from autoselection.statistics.crossed import Error
+from autoselection.statistics.crossed import Error, independent_parts, table_parts
 
 
 def test_with_equal_seeds_it_is_a_t_test_over_items_and_with_equal_items_one_over_seeds() -> None:
@@ -73,6 +74,44 @@ def test_an_error_of_two_parts_is_the_sum_of_their_ts(narrow: float) -> None:
         assert found.p(found.reach(level)) == pytest.approx(1 - level, abs=1e-5)
 
 
+def tail(parts: tuple[tuple[float, float], ...], x: float) -> float:
+    """Probability of more than x on either side: adaptive integration over the part with more degrees of freedom."""
+    (a, few), (b, many) = ((math.sqrt(variance), free) for variance, free in sorted(parts, key=lambda part: part[1]))
+    constant = special.gammaln((many + 1) / 2) - special.gammaln(many / 2) - math.log(many * math.pi) / 2
+
+    def integrand(z: float) -> float:
+        return math.exp(constant - (many + 1) / 2 * math.log1p(z * z / many)) * special.stdtr(few, (b * z - x) / a)
+
+    steps = [sign * 10.0**power for power in range(-1, 10) for sign in (-1, 1)]
+    ends = sorted({0.0, x / b, *steps, *(x / b + a / b * step for step in steps)})
+    return 2 * sum(integrate.quad(integrand, *pair, epsabs=1e-13, epsrel=1e-8)[0] for pair in itertools.pairwise(ends))
+
+
+@pytest.mark.parametrize(("few", "many"), [(1, 2), (1, 200), (2, 30), (3, 4), (4, 200), (30, 30), (200, 1e6)])
+def test_small_p_values_are_right_whichever_part_is_the_narrow_one(few: float, many: float) -> None:
+    for ratio in (1e-4, 0.1, 0.7, 2.0, 1e4):
+        found = Error(((ratio**2, few), (1.0, many)))
+        for level in (0.95, 0.999, 1 - 1e-5):
+            reach = found.reach(level)
+            assert found.p(reach) == pytest.approx(1 - level, rel=1e-4)
+            assert tail(found.parts, reach) == pytest.approx(1 - level, rel=1e-3), (ratio, level)
+
+
+def test_the_sum_of_two_cauchy_errors_is_one_of_both_scales() -> None:
+    for narrow in (1e-4, 0.5, 1.0):
+        found = Error(((narrow**2, 1.0), (1.0, 1.0)))
+        for x in (0.1, 3.0, 1e5):
+            assert found.p(x) == pytest.approx(2 * stats.cauchy.sf(x / (1 + narrow)), rel=1e-9)
+
+
+@pytest.mark.parametrize("freedom", [3.0, math.inf])
+def test_parts_without_end_of_freedom_and_single_ones_are_what_they_are(freedom: float) -> None:
+    expected = 2 * (stats.norm if math.isinf(freedom) else stats.t(freedom)).sf(1.5)
+    assert Error(((4.0, freedom),)).p(3.0) == pytest.approx(expected)
+    assert Error(((4.0, freedom), (0.0, 7.0))).p(3.0) == pytest.approx(expected)
+    assert Error(((4.0 - 1e-12, freedom), (1e-12, math.inf))).p(3.0) == pytest.approx(expected)
+
+
 def test_an_interval_over_five_replicates_covers_and_the_percentile_bootstrap_does_not() -> None:
     """Replicates apart from each other by more than items explain, as searches are: (.05, .05 / sqrt 240)."""
     rng = np.random.default_rng(0)
@@ -97,6 +136,15 @@ def test_with_one_seed_the_interval_is_students_over_items() -> None:
     assert (found.low, found.high) == pytest.approx(expected) and found.over == "items"
 
 
+def test_of_what_there_is_one_the_interval_says_nothing() -> None:
+    nothing = crossed_interval([np.ones((1, 1)), np.zeros((1, 1))])
+    assert (nothing.estimate, nothing.low, nothing.high, nothing.over) == (0.5, -math.inf, math.inf, "items")
+    seeds = crossed_interval([np.array([[0.0], [1.0]])])
+    assert seeds.over == "seeds" and seeds.high - 0.5 == pytest.approx(stats.t(1).ppf(0.975) * math.sqrt(0.5 / 2))
+    same = crossed_interval([np.ones((2, 3))])
+    assert (same.low, same.high, same.over) == (1.0, 1.0, "items and seeds")
+
+
 def test_searches_that_are_no_pairs_are_compared_as_welch_does() -> None:
     """No items between them: every item says the same of a search."""
     rng = np.random.default_rng(4)
@@ -106,9 +154,25 @@ def test_searches_that_are_no_pairs_are_compared_as_welch_does() -> None:
     error, df, p = independent_test(*tables)
     assert p == pytest.approx(expected.pvalue) and df == pytest.approx(expected.df)
     assert error == pytest.approx(math.sqrt(one.var(ddof=1) / 6 + other.var(ddof=1) / 4))
-    assert np.isnan(independent_test(tables[0], [np.ones((1, 7))])).all(), "one search says nothing of others"
+    for searches in (1, 3):
+        alike = independent_test([np.ones((1, 7))], [np.ones((searches, 7))])
+        assert np.isnan(alike).all(), "one search says nothing of others, and those that do not differ lend it nothing"
     with pytest.raises(ValueError, match="same items"):
         independent_test(tables[0], [np.ones((2, 8))])
+
+
+@pytest.mark.parametrize("turned", [False, True])
+def test_one_search_is_taken_to_vary_as_those_it_is_compared_with(turned: bool) -> None:
+    """The prediction interval of one more search; and with items, as tables that show how the one search varies."""
+    rng = np.random.default_rng(4)
+    several, one = rng.normal(0.5, 1, (5, 1)), np.array([[2.0]])
+    sides = [[one * np.ones((1, 7))], [several * np.ones((1, 7))]]
+    error, freedom, p = independent_test(*(sides[::-1] if turned else sides))
+    assert (error, freedom) == (pytest.approx(math.sqrt(several.var(ddof=1) * (1 / 5 + 1))), pytest.approx(4))
+    assert p == pytest.approx(2 * stats.t(4).sf(abs(2.0 - several.mean()) / error))
+    shown, kept = rng.normal(0, 0.1, (4, 9)), rng.normal(0, 1, (1, 9))
+    parts = independent_parts([shown + kept], [kept])
+    assert parts.shared == pytest.approx(5 * table_parts([shown]).shared) and parts.shared > 0
 
 
 @pytest.mark.parametrize("searches", [3, 5])

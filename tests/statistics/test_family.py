@@ -66,6 +66,8 @@ def test_the_correlation_of_rows_that_share_one_is_that_of_the_design() -> None:
     paired = difference_correlation([[shared + np.zeros((1, 9))]] * 2, tables, paired=[True] * 2)
     measured = np.corrcoef((shared - others[0])[:, 0], (shared - others[1])[:, 0])[0, 1]
     assert paired[0, 1] == pytest.approx(measured, abs=0.01), "many seeds: hardly shrunk"
+    single = difference_correlation([[shared + np.zeros((1, 9))]] * 2, [[t[0][:1]] for t in tables], paired=[False] * 2)
+    assert single[0, 1] == pytest.approx((v0 / 400) / (v0 / 400 + v0)), "rows of one seed vary as the shared one does"
     few = difference_correlation([[shared[:3] + np.zeros((1, 9))]] * 2, [[t[0][:3]] for t in tables], paired=[True] * 2)
     assert few[0, 1] == 0, "three seeds tell no correlation"
 

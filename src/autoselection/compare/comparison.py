@@ -65,13 +65,13 @@ class Difference:
     Attributes:
         low, high: 95% interval, alone.
         items: paired items.
-        over: what the interval and p-values allow to vary: searches and items, or, where one of the two methods made one
-            search only, items (other searches may show something else).
+        over: what the interval and p-values allow to vary: searches and items, or, where both methods made one search
+            only, items (other searches may show something else). One search is taken to vary as the other method's do.
         searches: scored searches of the method with fewer.
         p: of no difference, alone.
         together: 95% interval, together with the other methods.
         p_together: the same of the p-value.
-        detectable: the true difference that is found, alone, with 80% power.
+        detectable: the true difference that is found, alone, with 80% power; None where that cannot be said.
     """
 
     value: float
@@ -83,7 +83,7 @@ class Difference:
     p: float
     together: tuple[float, float]
     p_together: float
-    detectable: float
+    detectable: float | None
 
     def to_dict(self) -> dict[str, Any]:
         """Plain data."""
@@ -296,7 +296,7 @@ def _turned(found: BaselineComparison, items: int) -> Difference:
         found.p,
         (below, above),
         found.p_adjusted,
-        found.detectable or 0.0,
+        found.detectable,
     )
 
 

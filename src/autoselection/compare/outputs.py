@@ -15,6 +15,7 @@ from autoselection.terminal import Terminal
 
 _SHOWN = 0.00005
 """What rounds to less is shown as no difference: scores that do not vary."""
+_LENT = "Of two methods, one with a single scored search is taken to vary as the other one's searches do."
 
 
 def headings(comparison: Comparison) -> tuple[str, ...]:
@@ -81,10 +82,11 @@ def meaning(comparison: Comparison) -> str:
         return ""
     said = "Alone: a method by itself; together: for all methods at once. "
     over_items = [difference for difference in found if difference.over == ITEMS]
+    lent = any(difference.searches < 2 for difference in found if difference.over != ITEMS)
     if any(difference.searches < 2 for difference in over_items):
         return said + (
-            "A method with one scored search is compared over test items only: other searches, and other trainings, may "
-            "show something else (--seeds)."
+            "Two methods with one scored search each are compared over test items only: other searches, and other "
+            "trainings, may show something else (--seeds)." + f" {_LENT}" * lent
         )
     if over_items:
         return (
@@ -94,13 +96,15 @@ def meaning(comparison: Comparison) -> str:
     said += (
         "Intervals are over searches and test items; chance in training, whose seeds all searches share, is in none. "
     )
-    detectable = [f"{difference.detectable:.4f}" for difference in found if difference.detectable >= _SHOWN]
+    said += f"{_LENT} " * lent
+    detectable = [f"{size:.4f}" for difference in found if (size := difference.detectable) and size >= _SHOWN]
     if not detectable:
         return said + "Scores vary over neither here, so what difference would be found cannot be said."
     low, high = min(detectable, key=float), max(detectable, key=float)
     wide = low if low == high else f"{low} to {high}, by method,"
     searches = min(difference.searches for difference in found)
-    return said + f"With {searches} searches a difference of {wide} is found with 80% power, alone."
+    had = f"{searches} searches" if searches > 1 else "one search of one of two methods"
+    return said + f"With {had} a difference of {wide} is found with 80% power, alone."
 
 
 def _curve_headings(comparison: Comparison) -> tuple[str, ...]:

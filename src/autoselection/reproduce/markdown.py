@@ -134,10 +134,12 @@ def _noted(name: str, row: Mapping[str, Any]) -> str:
 def _cell(found: Mapping[str, Any] | None, right: bool) -> str:
     if found is None:
         return "–"
+    scale, digits = (100, 1) if right else (1, 3)
+    value = f"{scale * found['value']:.{digits}f}"
+    if found["ci95"] is None:
+        return value
     low, high = found["ci95"]
-    if right:
-        return f"{100 * found['value']:.1f} [{100 * low:.1f}, {100 * high:.1f}]"
-    return f"{found['value']:.3f} [{low:.3f}, {high:.3f}]"
+    return f"{value} [{scale * low:.{digits}f}, {scale * high:.{digits}f}]"
 
 
 def _versus(found: Mapping[str, Any] | None, right: bool) -> list[str]:

@@ -73,6 +73,11 @@ def print_paper(document: Mapping[str, Any], console: Terminal) -> None:
             console.say(styled("Missing", "yellow"), f": {sentence}")
 
 
+def _interval(found: Mapping[str, Any]) -> str:
+    ends = "" if found["ci95"] is None else " [{:.4f}, {:.4f}]".format(*found["ci95"])
+    return f"{found['value']:.4f}{ends}"
+
+
 def _cells(row: Mapping[str, Any]) -> tuple[str, ...]:
     average, versus = row["average"], row["autoselection_minus"]
     return (
@@ -80,7 +85,7 @@ def _cells(row: Mapping[str, Any]) -> tuple[str, ...]:
         str(len(row["replicates"])),
         f"{row['size']:,.0f}",
         "" if row["dev"] is None else f"{row['dev']:.4f}",
-        "" if average is None else f"{average['value']:.4f} [{average['ci95'][0]:.4f}, {average['ci95'][1]:.4f}]",
+        "" if average is None else _interval(average),
         "" if versus is None else f"{versus['difference']['estimate']:+.4f}",
         *("" if versus is None else p_cell(versus[name]) for name in ("p", "p_adjusted")),
     )

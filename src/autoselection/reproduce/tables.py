@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal
@@ -245,10 +246,13 @@ def _compared(
 
 
 def _planned(versus: BaselineComparison) -> str:
-    if versus.spread is None or versus.detectable is None:
+    if versus.detectable is None:
+        return f"What difference to {versus.baseline} would be found cannot be said: that takes several items, and scores that vary."
+    if versus.spread is None:
         return f"One replicate says nothing of other searches: how far they differ from {versus.baseline} takes two or more."
+    had = f"{versus.seeds} replicates" if versus.seeds > 1 else "one replicate of one of the two"
     said = (
-        f"With {versus.seeds} replicates a difference of {versus.detectable:.4f} to {versus.baseline} is found with 80% "
+        f"With {had} a difference of {versus.detectable:.4f} to {versus.baseline} is found with 80% "
         "power, by this comparison alone"
     )
     measured = versus.difference.estimate
@@ -260,4 +264,6 @@ def _planned(versus: BaselineComparison) -> str:
 
 
 def _interval(found: Interval) -> dict[str, Any]:
-    return {"value": found.estimate, "ci95": [found.low, found.high], "over": found.over}
+    """Plain data; ``ci95`` is None where nothing is known of it."""
+    ends = [found.low, found.high]
+    return {"value": found.estimate, "ci95": ends if all(map(math.isfinite, ends)) else None, "over": found.over}

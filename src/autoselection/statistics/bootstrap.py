@@ -20,7 +20,7 @@ class Interval:
     """An estimate with a two-sided interval at ``level``.
 
     Attributes:
-        over: what was resampled, ``items`` or ``items and seeds``: what the interval allows to vary.
+        over: what was resampled, ``items``, ``seeds`` or ``items and seeds``: what the interval allows to vary.
     """
 
     estimate: float

@@ -5,19 +5,30 @@ from __future__ import annotations
 import math
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
 from autoselection.statistics.bootstrap import Floats, Interval, bootstrap_interval, checked
 from autoselection.statistics.correlation import difference_correlation
-from autoselection.statistics.crossed import UNKNOWN, Error, independent_parts, table_parts
+from autoselection.statistics.crossed import (
+    UNKNOWN,
+    Error,
+    independent_parts,
+    row_variances,
+    seed_scores,
+    table_parts,
+)
 from autoselection.statistics.family import consistent, in_sequence, null_p_values, single_level, step_down
 from autoselection.statistics.noise import SeedNoise, difference_error
 from autoselection.statistics.paired import mcnemar, sign_flip_test
 from autoselection.statistics.power import POWER, Spread, detectable_difference
 
 NamedTable = Mapping[str, Floats]
+
+Units = Literal["training seeds", "replicates", "searches"]
+"""What the rows of a table may be."""
+_ONE: Mapping[Units, str] = {"training seeds": "training", "replicates": "replicate", "searches": "search"}
 
 
 @dataclass(frozen=True)
@@ -32,12 +43,14 @@ class BaselineComparison:
         difference: winner minus baseline, mean over tasks, with its bootstrap interval over items (mean over seeds), alone: as
             ``p_items`` says.
         interval_seeds: interval with seeds and items as samples, ``difference ± t · standard error``, alone, as ``p`` says; None
-            with one seed. (Resampling two or three seeds would give a far too narrow one.)
+            where neither row has several seeds. (Resampling two or three seeds would give a far too narrow one.)
         tasks: the difference of each task.
         seeds: training seeds (or replicates, or searches) of the row that has fewer.
         test: ``mcnemar`` (exact; right or wrong items, tasks of one size, one seed) or ``permutation``.
         p_items: p-value over items, for these trainings, alone.
-        p_seeds: p-value with seeds and items as samples, alone; None with one seed.
+        p_seeds: p-value with seeds and items as samples, alone; None where neither row has several seeds. Where seeds are no
+            pairs, a row of one seed is taken to vary as the other one does, see
+            :func:`~autoselection.statistics.independent_test`.
         p: the larger of the two: both have to hold. Alone.
         p_adjusted: ``p`` for all comparisons together: never below ``p``.
         significant: ``p_adjusted <= 1 - level``.
@@ -49,8 +62,9 @@ class BaselineComparison:
             there is none.
         p_family: ``p`` corrected for the comparisons of the family alone, whatever a gate says: to read, not to claim.
         same_as: a baseline listed before with the very same scores.
-        detectable: the true difference that this comparison alone finds with 80% power.
-        spread: what the difference varies by, to plan with; None with one seed.
+        detectable: the true difference that this comparison alone finds with 80% power; None where that cannot be said, as
+            scores vary over nothing, or every task has one item and there is one seed.
+        spread: what the difference varies by, to plan with; None where ``p_seeds`` is.
     """
 
     baseline: str
@@ -91,17 +105,31 @@ class _Alone:
     error: Error
     over_seeds: bool
     seeds: int
+    freedom: float  # of the tables' seeds; infinite where neither row has several
     test: str
     p_items: float
     p_seeds: float | None
     spread: Spread | None
 
     @property
+    def lent(self) -> bool:
+        """One row has a single seed, and is taken to vary as the other one."""
+        return self.over_seeds and self.seeds == 1 and math.isfinite(self.freedom)
+
+    @property
     def p(self) -> float:
         return self.p_items if self.p_seeds is None else max(self.p_items, self.p_seeds)
 
+    def detectable(self, level: float) -> float | None:
+        """What it finds with 80% power; None where its error is unknown or zero, which says nothing of other scores."""
+        if not self.error.error > 0:
+            return None
+        return detectable_difference(self.error.error, self.error.freedom, level=level)
+
     def interval(self, level: float) -> tuple[float, float]:
-        """Student's, over what the comparison has several of."""
+        """Student's, over what the comparison has several of; over items, as shown, where it has several of nothing."""
+        if not self.error.known:
+            return self.difference.low, self.difference.high
         reach = self.error.reach(level)
         return self.difference.estimate - reach, self.difference.estimate + reach
 
@@ -133,7 +161,7 @@ def compare_all(
     level: float = 0.95,
     draws: int = 4000,
     seed: int = 0,
-    units: str = "training seeds",
+    units: Units = "training seeds",
     independent: Collection[str] = (),
     noise: SeedNoise | None = None,
     overlap: Mapping[str, float] | None = None,
@@ -153,7 +181,9 @@ def compare_all(
             same items, and row for row the same seeds.
         units: what the rows of a table are: ``training seeds``, ``replicates``, ``searches``.
         independent: baselines whose seeds are no pairs of the winner's, see
-            :func:`~autoselection.statistics.independent_test`; they may have other numbers of them.
+            :func:`~autoselection.statistics.independent_test`; they may have other numbers of them. Where one of the two has a
+            single one, it is taken to vary as the other does: items alone decide only where both have one, or where the
+            several do not differ.
         noise: chance in training if more is known of it than these tables hold, see
             :func:`~autoselection.statistics.difference_error`.
         overlap: by baseline, correlation of its chance with the winner's at the same seed (0 for others); only with
@@ -204,7 +234,7 @@ def compare_all(
                 beside.gate,
                 beside.p_family,
                 same.get(name),
-                detectable_difference(found.error.error, found.error.freedom, level=level),
+                found.detectable(level),
                 found.spread,
             )
         )
@@ -255,13 +285,14 @@ def _alone(
     )
     over_items = bootstrap_interval(by_item, level=level, draws=draws, seed=seed)
     low, high = consistent((over_items.low, over_items.high), over_items.estimate, significant=p_items <= 1 - level)
-    error, spread = _error(ours, theirs, independent, noise, overlap)
+    error, spread, freedom = _error(ours, theirs, independent, noise, overlap)
     known = error.known
     return _Alone(
         replace(over_items, low=low, high=high),
         error if known else table_parts(by_item).error(),
         known,
         seeds,
+        freedom,
         "mcnemar" if exact else "permutation",
         p_items,
         error.p(over_items.estimate) if known else None,
@@ -271,20 +302,25 @@ def _alone(
 
 def _error(
     ours: Sequence[Floats], theirs: Sequence[Floats], independent: bool, noise: SeedNoise | None, overlap: float
-) -> tuple[Error, Spread | None]:
-    """Error over seeds and items (NaN with one seed), and what it is made of."""
+) -> tuple[Error, Spread | None, float]:
+    """Error over seeds and items (unknown with one seed), what it is made of, and the seeds' fewest degrees of freedom."""
+    each: tuple[float, ...] | None
+    counts: tuple[int, ...]
     if independent:
-        parts, counts = independent_parts(ours, theirs), [len(ours[0]), len(theirs[0])]
+        parts, counts = independent_parts(ours, theirs), (len(ours[0]), len(theirs[0]))
+        each = row_variances(seed_scores(ours), seed_scores(theirs))
     else:
         differences = [one - other for one, other in zip(ours, theirs, strict=True)]
-        parts, counts = table_parts(differences), [len(ours[0])]
-        if noise is not None and noise.known:
-            own = noise.variance * (1 - overlap)
-            return difference_error(differences, noise, overlap=overlap), Spread((own, own), parts.of_items)
-    if min(counts) < 2 or not parts.items:
-        return UNKNOWN, None
-    variances = tuple(variance * count for (variance, _), count in zip(parts.seeds, counts, strict=True))
-    return parts.error(), Spread(variances, parts.of_items)
+        parts, counts = table_parts(differences), (len(ours[0]),)
+        each = tuple(variance for variance, _ in parts.seeds)
+    freedom = min((free for _, free in parts.seeds), default=math.inf)
+    if noise is not None and noise.known and not independent:
+        own = noise.variance * (1 - overlap)
+        return difference_error(differences, noise, overlap=overlap), Spread((own, own), parts.of_items), freedom
+    if not each or not parts.items:
+        return UNKNOWN, None, freedom
+    variances = tuple(variance * count for variance, count in zip(each, counts, strict=True))
+    return parts.error(), Spread(variances, parts.of_items), freedom
 
 
 def _same_scores(pairs: Mapping[str, tuple[NamedTable, NamedTable]], first: Sequence[str]) -> dict[str, str]:
@@ -323,8 +359,8 @@ def _together(
     tables = [tuple(list(table.values()) for table in pairs[name]) for name in every]
     paired = [name not in independent for name in every]
     correlation = difference_correlation([ours for ours, _ in tables], [theirs for _, theirs in tables], paired=paired)
-    several = [alone[name].seeds for name in every if alone[name].over_seeds]
-    null = null_p_values(correlation, min(several) - 1 if several and min(several) > 1 else math.inf, seed=seed)
+    freedom = min((alone[name].freedom for name in every if alone[name].over_seeds), default=math.inf)
+    null = null_p_values(correlation, freedom, seed=seed)
     each = single_level(null, level)
     among = null[:, len(named) :]
     in_family = step_down([alone[name].p for name in others], among) if others else []
@@ -352,7 +388,7 @@ def _together(
 
 
 def _verdict(
-    winner: str, baseline: str, found: _Alone, beside: _Together, same_as: str | None, level: float, units: str
+    winner: str, baseline: str, found: _Alone, beside: _Together, same_as: str | None, level: float, units: Units
 ) -> str:
     interval = found.difference
     low, high = found.interval_seeds(level) or (interval.low, interval.high)
@@ -367,23 +403,26 @@ def _verdict(
             )
         if beside.gate is None:
             figures += f", {p_text(beside.p_adjusted)}"
-    once = f" It has the very scores of {same_as}, and counts once." if same_as is not None else ""
+    notes = f" It has the very scores of {same_as}, and counts once." if same_as is not None else ""
+    if found.lent:
+        notes += f" The row of one {_ONE[units]} is taken to vary as the other one does."
     if beside.p_adjusted <= 1 - level:
         word = "better" if interval.estimate > 0 else "worse"
-        return f"{winner} is {word} than {baseline} ({figures}).{once}"
+        return f"{winner} is {word} than {baseline} ({figures}).{notes}"
     sentence = f"No significant difference between {winner} and {baseline} ({figures})."
     if beside.gate is not None:
         others = f" (among the others, {p_text(beside.p_family)})" if beside.family > 1 else ""
         why = "is not significant" if beside.gate_made else "could not be made (it has no scores)"
         sentence += f" None is claimed, as the comparison named before it, with {beside.gate}, {why}{others}."
     else:
-        detectable = detectable_difference(found.error.error, found.error.freedom, level=level)
-        sentence += f" A difference of {detectable:.4f} is found by this comparison alone with {POWER:.0%} power."
+        detectable = found.detectable(level)
+        if detectable is not None:
+            sentence += f" A difference of {detectable:.4f} is found by this comparison alone with {POWER:.0%} power."
         if beside.items_alone and found.over_seeds:
             few = f"{found.seeds} {units} are too few, or differ too much,"
-            few = few if found.seeds > 1 else "one training is too few"
+            few = few if found.seeds > 1 else f"one {_ONE[units]} is too few"
             sentence += f" The items alone would show one, for these trainings; {few} to say it of others."
-    return sentence + once
+    return sentence + notes
 
 
 def p_text(p: float) -> str:

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from autoselection.statistics.bootstrap import Floats, Table, checked
-from autoselection.statistics.crossed import seed_scores
+from autoselection.statistics.crossed import row_variances, seed_scores
 
 
 def difference_correlation(shared: Sequence[Table], others: Sequence[Table], *, paired: Sequence[bool]) -> Floats:
@@ -23,15 +23,18 @@ def difference_correlation(shared: Sequence[Table], others: Sequence[Table], *, 
         paired: whether the seeds of the k-th are pairs.
     """
     ours, theirs = [checked(table) for table in shared], [checked(table) for table in others]
-    by_seed, own = np.zeros((len(ours), len(ours))), [_mean_variance(seed_scores(table)) for table in ours]
-    other = [_mean_variance(seed_scores(table)) for table in theirs]
+    by_seed = np.zeros((len(ours), len(ours)))
+    own = {
+        k: row_variances(seed_scores(ours[k]), seed_scores(theirs[k])) or (0.0, 0.0)
+        for k, pair in enumerate(paired)
+        if not pair
+    }
     measured = [k for k, pair in enumerate(paired) if pair and len(ours[k][0]) > 1]
-    for j in range(len(ours)):
-        for k in range(j + 1):
-            if j == k:
-                by_seed[j, j] = own[j] + other[j]
-            elif not paired[j] and not paired[k]:
-                by_seed[j, k] = by_seed[k, j] = min(own[j], own[k])
+    for j, variances in own.items():
+        by_seed[j, j] = sum(variances)
+        for k in own:
+            if k < j:
+                by_seed[j, k] = by_seed[k, j] = min(variances[0], own[k][0])
     if measured:
         differences = [seed_scores(ours[k]) - seed_scores(theirs[k]) for k in measured]
         by_seed[np.ix_(measured, measured)] = _shrunk(differences)

@@ -58,38 +58,77 @@ class Error:
             return math.nan
         if self.error == 0:
             return 1.0 if estimate == 0 else 0.0
-        return min(1.0, 2 * self._above(abs(estimate)))
+        return min(1.0, 2 * _above(self._mixture(), abs(estimate)))
 
     def reach(self, level: float) -> float:
-        """Half the width of the interval at ``level``."""
+        """Half the width of the interval at ``level``; infinite where the error is unknown."""
         from scipy.optimize import brentq
 
-        if not self.error > 0:
+        if not self.known:
+            return math.inf
+        if self.error == 0:
             return 0.0
-        tail, high = (1 - level) / 2, 2 * self.error
-        while self._above(high) > tail:
+        mixture, tail, high = self._mixture(), (1 - level) / 2, 2 * self.error
+        while _above(mixture, high) > tail:
             high *= 2
-        return float(brentq(lambda x: self._above(x) - tail, 0.0, high, xtol=1e-7 * self.error))
+        return float(brentq(lambda x: _above(mixture, x) - tail, 0.0, high, xtol=1e-7 * self.error))
 
-    def _above(self, x: float) -> float:
-        """Probability that the error is above ``x``: by the wider part's distribution, the mean over the other's."""
-        from scipy.special import stdtr, stdtrit
+    def _mixture(self) -> _Mixture:
+        """The distribution as one Student's t whose scale is drawn.
 
-        (wide, free), *others = sorted((part for part in self.parts if part[0] > 0), reverse=True)
-        if not others:
-            return float(stdtr(free, -x / math.sqrt(wide)))
-        moved = math.sqrt(others[0][0]) * stdtrit(others[0][1], _NODES)
-        return float(_WEIGHTS @ stdtr(free, (moved - x) / math.sqrt(wide)))
+        With a², b² the variances of the two parts and f, g their degrees of freedom,
+
+            a t_f + b t_g  ~  t_(f+g) · sqrt((a² f / W + b² g / (1 - W)) / (f + g)),   W ~ Beta(f/2, g/2)
+
+        (Ruben, J. R. Stat. Soc. B 22, 1960). The mean over W is the trapezoidal rule over its logit y: the integrand is
+        smooth there, and falls off exponentially to both sides, so that the tail is right however narrow the part is that
+        has the few degrees of freedom.
+        """
+        from scipy.special import polygamma
+
+        parts = [(variance, min(free, _MANY)) for variance, free in self.parts if variance > 0]
+        if len(parts) == 1:
+            ((variance, free),) = parts
+            return _Mixture(free, np.sqrt([variance]), np.ones(1))
+        (one, f), (other, g) = parts
+        deviation = math.sqrt(float(polygamma(1, f / 2) + polygamma(1, g / 2)))
+        step, middle = min(0.25, deviation / 2), math.log(f / g)
+        below, above = ((80 / free + 10 * deviation) // step for free in (f, g))
+        y = middle + step * np.arange(-below, above + 1)
+        logarithm = y * f / 2 - (f + g) / 2 * np.logaddexp(0, y)  # of the density of y, less a constant
+        weights = np.exp(logarithm - logarithm.max())
+        kept = weights > _NEGLIGIBLE
+        y, weights = y[kept], weights[kept]
+        variances = (one * f * (1 + np.exp(-y)) + other * g * (1 + np.exp(y))) / (f + g)
+        return _Mixture(f + g, np.sqrt(variances), weights / weights.sum())
 
 
-def unit_nodes(count: int) -> tuple[Floats, Floats]:
-    """Gauss-Legendre nodes and weights of the unit interval."""
-    nodes, weights = np.polynomial.legendre.leggauss(count)
-    return (nodes + 1) / 2, weights / 2
+@dataclass(frozen=True)
+class _Mixture:
+    """Student's t of so many degrees of freedom, times a scale that is drawn.
+
+    Attributes:
+        freedom: degrees of freedom.
+        scales: float64[K], in the unit of the estimate.
+        weights: float64[K], their probabilities.
+    """
+
+    freedom: float
+    scales: Floats
+    weights: Floats
 
 
-#: Probabilities at which a part of an error is taken, and their weights.
-_NODES, _WEIGHTS = unit_nodes(80)
+def _above(mixture: _Mixture, x: float) -> float:
+    """Probability of more than ``x``."""
+    from scipy.special import stdtr
+
+    return float(mixture.weights @ stdtr(mixture.freedom, -x / mixture.scales))
+
+
+#: More degrees of freedom than these make no difference.
+_MANY = 1e8
+#: Of the density's maximum: what is less adds nothing.
+_NEGLIGIBLE = 1e-16
 
 #: Nothing is known of the error.
 UNKNOWN = Error(())
@@ -116,7 +155,9 @@ class Parts:
         return max(by_seed + by_item - self.shared, by_seed, by_item) - by_seed
 
     def error(self) -> Error:
-        """Error of the estimate: what varies by seeds, and what by items."""
+        """Error of the estimate: what varies by seeds, and what by items; unknown where there is one of each."""
+        if not self.seeds and not self.items:
+            return UNKNOWN
         items = [(self.of_items, free) for _, free in _merged(self.items)]
         return Error((*_merged(self.seeds), *items) or ((0.0, math.inf),))
 
@@ -128,10 +169,15 @@ def _merged(parts: Sequence[tuple[float, float]]) -> list[tuple[float, float]]:
 
 
 def crossed_interval(table: Table, *, level: float = 0.95) -> Interval:
-    """Interval of the score of a table, seeds and items being samples; with one seed over items alone."""
+    """Interval of the score of a table, seeds and items being samples; with one seed over items alone.
+
+    With one item in every task it is over seeds alone; with one seed besides, nothing is known and it has no ends (-inf, inf).
+    """
     arrays = checked(table)
-    score, reach = table_score(arrays), table_parts(arrays).error().reach(level)
-    return Interval(score, score - reach, score + reach, level, "items and seeds" if len(arrays[0]) > 1 else "items")
+    score, parts = table_score(arrays), table_parts(arrays)
+    reach = parts.error().reach(level)
+    over = "items" if not parts.seeds else "items and seeds" if parts.items else "seeds"
+    return Interval(score, score - reach, score + reach, level, over)
 
 
 def crossed_test(differences: Table) -> tuple[float, float, float]:
@@ -154,15 +200,17 @@ def independent_test(first: Table, second: Table) -> tuple[float, float, float]:
         V = var(D1) / S1 + var(D2) / S2 + sum_t var(d1_t - d2_t) / (T² n_t) - sum_t (MS1_t / S1 + MS2_t / S2) / (T² n_t)
 
     If the seeds have something in common after all, the difference varies less than this says: it errs on the safe side.
+    A table of one seed is taken to vary by seeds as the other one, see :func:`row_variances`.
 
     Returns:
-        NaN, NaN, NaN if one has one seed, or with one item in every task.
+        NaN, NaN, NaN if neither has two seeds that differ, or with one item in every task.
 
     Raises:
         ValueError: they have not the same items.
     """
     one, other = checked(first), checked(second)
-    found = independent_parts(one, other).error() if _is_crossed(one) and _is_crossed(other) else UNKNOWN
+    parts = independent_parts(one, other)
+    found = parts.error() if parts.seeds and parts.items else UNKNOWN
     return found.error, found.freedom, found.p(table_score(one) - table_score(other))
 
 
@@ -177,17 +225,42 @@ def table_parts(arrays: Sequence[Floats]) -> Parts:
 
 
 def independent_parts(one: Sequence[Floats], other: Sequence[Floats]) -> Parts:
-    """What the difference of two checked tables varies by whose items are pairs and whose seeds are none."""
+    """What the difference of two checked tables varies by whose items are pairs and whose seeds are none.
+
+    Where one has a single seed, the variance that the other lends it has no degrees of freedom of its own: ``v / S + v``
+    is one part, of S - 1. The interaction is lent with it.
+    """
     if [array.shape[1] for array in one] != [array.shape[1] for array in other]:
         raise ValueError("A comparison needs two tables of the same items.")
-    by_seed, shared = [], 0.0
-    for arrays in (one, other):
-        seeds = len(arrays[0])
-        if seeds > 1:
-            by_seed.append((float(seed_scores(arrays).var(ddof=1)) / seeds, seeds - 1))
-            shared += sum(_interaction(array, len(arrays)) for array in arrays)
-    differences = [mine.mean(axis=0) - theirs.mean(axis=0) for mine, theirs in zip(one, other, strict=True)]
-    return Parts(by_seed, _item_parts(differences), shared)
+    by_item = _item_parts([mine.mean(axis=0) - theirs.mean(axis=0) for mine, theirs in zip(one, other, strict=True)])
+    variances = row_variances(seed_scores(one), seed_scores(other))
+    if variances is None:
+        return Parts((), by_item, 0.0)
+    several = [arrays for arrays in (one, other) if len(arrays[0]) > 1]
+    shared = [sum(_interaction(array, len(arrays)) for array in arrays) for arrays in several]
+    freedoms = [len(arrays[0]) - 1 for arrays in several]
+    if len(several) == 1:
+        return Parts([(sum(variances), freedoms[0])], by_item, shared[0] * (1 + len(several[0][0])))
+    return Parts(list(zip(variances, freedoms, strict=True)), by_item, sum(shared))
+
+
+def row_variances(one: Floats, other: Floats) -> tuple[float, float] | None:
+    """Variances by seeds of the mean scores of two rows whose seeds are no pairs.
+
+    A row of one seed says nothing of how far its seeds differ; it is taken to vary as the other row does, which has
+    several. None where neither has several, or where those do not differ: an untrained model would lend a certainty that
+    trainings do not have.
+
+    Args:
+        one, other: scores of the seeds, float64[S1] and float64[S2].
+    """
+    if len(one) > 1 and len(other) > 1:
+        return float(one.var(ddof=1)) / len(one), float(other.var(ddof=1)) / len(other)
+    several = max(one, other, key=len)
+    if np.ptp(several) == 0:
+        return None
+    lent = float(several.var(ddof=1))
+    return lent / len(one), lent / len(other)
 
 
 def seed_scores(arrays: Sequence[Floats]) -> Floats:

@@ -7,14 +7,22 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from autoselection.statistics.crossed import unit_nodes
+from autoselection.statistics.bootstrap import Floats
 
 #: Power that plans aim at: four of five such comparisons find a difference of this size.
 POWER = 0.8
 #: More replicates than this are not counted.
 MOST = 10_000
+
+
+def _unit_nodes(count: int) -> tuple[Floats, Floats]:
+    """Gauss-Legendre nodes and weights of the unit interval."""
+    nodes, weights = np.polynomial.legendre.leggauss(count)
+    return (nodes + 1) / 2, weights / 2
+
+
 #: Probabilities at which a standard error is taken, and their weights.
-_NODES, _WEIGHTS = unit_nodes(200)
+_NODES, _WEIGHTS = _unit_nodes(200)
 
 
 def power(difference: float, error: float, freedom: float, *, level: float = 0.95) -> float:
