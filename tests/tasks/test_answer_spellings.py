@@ -163,12 +163,43 @@ def test_a_label_in_front_of_something_else_is_none(text, letter):
     assert extract_letter(text, "ABCD") == letter
 
 
+@pytest.mark.parametrize(
+    ("text", "letter"),
+    [
+        ("Let's evaluate each choice:\n\nA) London is wrong.\nB) Paris is right.\n\nTherefore B is correct.", "B"),
+        ("Consider each option:\n(A) London is in England.\n(B) Paris is in France.\nI choose B.", "B"),
+        ("Analicemos cada opción:\nA) London no es.\nB) Paris sí.\n\nB es correcta.", "B"),
+        ("Option: A\n\nLondon is in England.\n\nOption: B\n\nParis is not.\n\nSo C.", "C"),
+        ("First option: A. too small\nSecond option: B. fits\nHence (B) is correct.", "B"),
+        ("Paul a 12 ans.\na) vrai\nb) faux\nDonc (B).", "B"), ("Choice: (A) London (B) Paris (C) Rome", None),
+        ("Option: B\n\nExplanation: London (A) is in England.", "B"), ("So 3 fit, and 2 do not.\n- **Option:** B) Paris", "B"),
+    ],
+)  # fmt: skip
+def test_an_option_that_is_looked_at_is_no_answer(text, letter):
+    assert extract_letter(text, "ABC", ("London", "Paris", "Rome")) == letter
+
+
+@pytest.mark.parametrize(
+    ("text", "number"),
+    [
+        ("Intermediate result: 5\nDoubling that gives 10.", 10), ("Partial result: 3/4\nAdding 1/4 makes 1", 1),
+        ("First choice: 4\nSecond choice: 3\nTotal number of ways is 12", 12), ("Result: 5\nResult: 6\nTheir sum is 11.", 11),
+        ("Result: 5\n\nWait, I forgot one. It is 6.", 6), ("It took 3 steps.\nFinal result: 42", 42), ("It took 3 steps.\n**Result:** 42\n```", 42),
+    ],
+)  # fmt: skip
+def test_a_result_on_the_way_is_no_answer(text, number):
+    assert extract_number(text) == number
+
+
 def test_the_labels_hold_for_numbers_and_words_too():
     assert extract_number("Result: 42\n\nThat took 3 steps.") == 42
+    assert extract_number("<think>hm</think>\n\nResult: 42\n\nThat took 3 steps.") == 42
     assert extract_number("The answer's 42 apples, in 3 bags.") == 42
     assert extract_number("Response: it took 3 steps.\nSo 42.") == 42
     assert answers_match("The answer's Paris.", "Paris")
     assert extract_yes_no("Response: No\n\nYes would be wrong.") == "no"
+    assert extract_yes_no("Response: Yes.\nOn reflection the statement is false.") == "no"
+    assert answers_match("Lap 1 result: 12\nParis", "Paris")
 
 
 @pytest.mark.parametrize(
