@@ -319,6 +319,16 @@ def test_a_third_answer_is_neither_yes_nor_no(tmp_path):
 
 
 @pytest.mark.parametrize(
+    "golds", [("Yes there is a path.", "No there is none."), ("Ja, das geht.", "Nein, das geht nicht.")]
+)
+def test_a_sentence_that_opens_with_yes_or_no_is_an_item(golds, tmp_path):
+    rows = [{"question": f"q{number}", "answer": golds[number % 2]} for number in range(20)]
+    report = convert("yes_no", [str(jsonl(tmp_path / "rows.jsonl", rows))], tmp_path / "out", target=0, dev=2)
+    assert report.unusable == {} and sum(report.items.values()) == 20
+    assert {item["answer"] for item in read(tmp_path / "out")} == {"yes", "no"}
+
+
+@pytest.mark.parametrize(
     ("name", "record", "answer"),
     [
         ("yes_no", {}, 1), ("yes_no", {}, "Cannot say"), ("number", {}, "five"), ("multiple_choice", {"choices": ["x", "y"]}, "second"),
