@@ -210,7 +210,7 @@ def test_the_labels_hold_for_numbers_and_words_too():
         ("The answer is 1.25 N", ("25 N", "20 N"), None), (r"\boxed{\frac{1}{2}}", ("1", "3"), None), ("It is 12:30.", ("12", "30"), None),
         ("$x+1$", ("x", "y"), None), ("So it is x + 1.", ("1", "2"), None), ("The answer is 2^10.", ("2", "10"), None), ("2*5", ("5", "6"), None),
         ("The answer is non-linear", ("linear", "quadratic"), None), ("No change.", ("change", "growth"), None),
-        ("It stays without change.", ("change", "growth"), None), ("20% of them left", ("20", "30"), None), ("the 20-year plan", ("20", "30"), None),
+        ("It stays without change.", ("change", "growth"), None), ("20% of them left", ("20", "30"), "A"), ("the 20-year plan", ("20", "30"), None),
         ("The answer is 20%.", ("20", "0.2"), None), ("The answer is 20%.", ("20%", "20"), "A"), ("The answer is 20%.", ("30", "20"), "B"),
         ("The answer is 0.5", ("0.5", "5"), "A"), ("The answer is 0.5", ("5", "1/2"), "B"), (r"\boxed{\frac{1}{2}}", ("1", "1/2"), "B"),
         (r"The answer is \frac{1}{2}.", (r"$\frac{1}{2}$", "1"), "A"), ("1,500.", ("500", "1500"), "B"),
