@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+
 import pytest
 
 from autoselection.tasks.answers import (
@@ -311,3 +313,19 @@ def test_mathematics_in_words_is_found_without_a_mark():
     assert answers_match("So a + b = 7.", "7") and answers_match(r"\boxed{a+b=7}", "7")
     assert not answers_match("So the circle is x^2 + y^2 = 16.", "x^2+y^2=25")
     assert answers_match("3 - 4", "3-4") and not answers_match("3, 4", "7") and extract_number("3, 4") is None
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "- " * 8000 + "xx", "#\n" * 8000 + "x", "5 m" + "^{2}" * 4900, "*" * 16_000, "_" * 16_000, "~" * 16_000 + "x", "(" + "," * 19_900,
+        "5 " + "\x0b" * 16_000 + "x", "5" + "\u00a0" * 16_000 + "x", "5" + " \u200b" * 8000 + "x", "\n\x0b" * 8000, r"5 \(" * 4000, "5 " + r"\(" * 8000 + "x", "Option: A\n" * 1600 + "x",
+    ],
+    ids=lambda text: repr(text[:8]),
+)  # fmt: skip
+def test_signs_that_go_on_and_on_take_no_time(text):
+    began = time.process_time()
+    extract_letter(text, "ABCD", ("Paris", "x", "5", "20"))
+    extract_yes_no(text), extract_number(text), kind_of(text)
+    assert not answers_match(text, "foo")
+    assert time.process_time() - began < 2

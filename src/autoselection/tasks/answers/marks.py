@@ -106,11 +106,11 @@ _SHORT_IS = r"answer's(?=\s+[\"'(*$\[]*(?-i:[A-Z\d$€£-]|(?:yes|no|true|false)
 _HASHES = rf"#{{4,}}(?=\s)|#{{2,3}}(?=[ \t]+(?:{_ALONE}|[^\n]*\S\s*\Z))"
 #: "### Final Answer" as a line of its own: a mark only in front of a short line that stands alone.
 _HEADING = (
-    r"[#\s]*(?:(?:the|my|final|correct|short)[ \t]+){0,2}(?:answer|antwort|réponse|respuesta|resposta|risposta|antwoord|ответ)"
+    r"[# \t]*(?:(?:the|my|final|correct|short)[ \t]+){0,2}(?:answer|antwort|réponse|respuesta|resposta|risposta|antwoord|ответ)"
     r"(?:[ \t]+finale?)?[ \t]*\n(?=\s*[^\s#][^\n]{0,24}(?:\n\s*[\n#]|\s*\Z))"
 )
 _CUE = re.compile(
-    rf"(?<![{LATIN}])(?:{_LATIN_CUES}|{_HEADS}|{_CORRECTION}|{_SHORT_IS})|{_LABELS}|^\s*(?:{_HASHES})|^{_HEADING}|{_JOINED_CUES}|{_CHOOSE}",
+    rf"(?<![{LATIN}])(?:{_LATIN_CUES}|{_HEADS}|{_CORRECTION}|{_SHORT_IS})|{_LABELS}|^[ \t]*(?:{_HASHES})|^{_HEADING}|{_JOINED_CUES}|{_CHOOSE}",
     re.IGNORECASE | re.MULTILINE,
 )
 _CLAUSE_END = re.compile(r"(?:[.?;]|(?<!\d)!)(?=[\s\"'*)\]]|$)|[。\n]")
