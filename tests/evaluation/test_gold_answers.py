@@ -290,6 +290,10 @@ def test_a_passage_stands_in_front_of_its_question(name, column, record, tmp_pat
     rows = [{"question": "Which title?", column: f"Text {number}.", **record} for number in range(4)]
     rows += [{"question": "Text 9. Which?", column: "Text 9.", **record}, {"question": "Bare?", column: " ", **record}]
     rows.append({"question": "Parts?", column: ["One.", "Two."], **record})
+    rows.append({"question": "Cell?", column: '["One.", "Two."]', **record})
+    rows.append({"question": "NumPy?", column: "['One.' 'Two.']", **record})
+    rows.append({"question": "None?", column: "[]", **record})
+    rows.append({"question": "Code?", column: 'x = ["a"]; y = ["b"]', **record})
     rows.append({"question": "Tree?", column: {"sentences": [["One."]]}, **record})
     source = str(jsonl(tmp_path / "rows.jsonl", rows))
     report = convert(name, [source], tmp_path / "out", target=0, dev=1, keep_constant=True)
@@ -298,6 +302,10 @@ def test_a_passage_stands_in_front_of_its_question(name, column, record, tmp_pat
         "Text 9. Which?",
         "Bare?",
         "One.\nTwo.\n\nParts?",
+        "One.\nTwo.\n\nCell?",
+        "One.\nTwo.\n\nNumPy?",
+        "None?",
+        'x = ["a"]; y = ["b"]\n\nCode?',
     }
     assert report.unusable == {f"the {column} is neither text nor a list of texts": 1}
 

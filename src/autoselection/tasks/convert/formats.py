@@ -14,7 +14,7 @@ from typing import Any
 from autoselection.tasks import LETTERS, Answer, Metric
 from autoselection.tasks.answers import extract_text, extract_yes_no, gold_yes_no
 from autoselection.tasks.answers.plain import plain
-from autoselection.tasks.convert.golds import FURTHER, BeyondOptions, Form, Unusable, accepted, number
+from autoselection.tasks.convert.golds import FURTHER, BeyondOptions, Form, Unusable, accepted, number, texts_in
 from autoselection.tasks.convert.sources import SourceFile
 
 
@@ -336,6 +336,8 @@ def _asked(entry: Mapping[str, Any]) -> str:
     question = _text(entry, *_QUESTION)
     for name in _PASSAGE:
         passage = entry.get(name)
+        if isinstance(passage, str):  # a cell of a table may hold a list
+            passage = [] if passage.strip() == "[]" else texts_in(passage) or passage
         if isinstance(passage, list) and all(isinstance(part, str) for part in passage):
             passage = "\n".join(passage)
         if isinstance(passage, (list, Mapping)) and passage:

@@ -80,7 +80,7 @@ def _flat(value: Any, depth: int) -> Iterator[str]:
     if depth > 4:
         raise Unusable("the answer is nested too deeply")
     if isinstance(value, str):
-        entries = _list_in(value)
+        entries = texts_in(value)
         held_so = _object_in(value) if entries is None else None
         if held_so is not None:
             yield from _flat(held_so, depth + 1)
@@ -108,7 +108,7 @@ def _flat(value: Any, depth: int) -> Iterator[str]:
         raise Unusable("the answer is neither text nor a number")
 
 
-def _list_in(text: str) -> list[str] | None:
+def texts_in(text: str) -> list[str] | None:
     """The strings of a list that was written as text (a cell of a CSV file), or None.
 
     Lists of JSON and of Python, and arrays as NumPy and pandas print them, without commas.
@@ -138,7 +138,7 @@ def _object_in(text: str) -> Mapping[str, Any] | None:
     stripped = text.strip()
     if not (stripped.startswith("{") and stripped.endswith("}")) or len(stripped) > _LONGEST_LIST:
         return None
-    stripped = _ARRAY.sub(lambda array: json.dumps(_list_in(array.group(1)) or []), stripped)
+    stripped = _ARRAY.sub(lambda array: json.dumps(texts_in(array.group(1)) or []), stripped)
     for read in (json.loads, ast.literal_eval):
         try:
             found = read(stripped)
