@@ -352,6 +352,34 @@ def test_an_answer_that_no_record_can_have_is_shown(name, record, answer, tmp_pa
     assert "--map" not in str(caught.value)
 
 
+@pytest.mark.parametrize(
+    ("name", "records", "advice"),
+    [
+        ("multiple_choice", [{"choices": ["1", "2", "3", "4"], "answer": 1}], "'1': name the right option by its letter."),
+        ("multiple_choice", [{"choices": ["B", "A"], "answer": "A"}], "'A': give the options labels "),
+        ("multiple_choice", [{"choices": "x, y", "answer": "A"}], "Write the choices as a JSON list "),
+        ("multiple_choice", [{"choices": ["x", "x"], "answer": "A"}], "This format reads question, choices "),
+        ("number", [{"answer": "1,5"}] * 9 + [{"answer": r"90^\circ"}], "Write numbers with a decimal point "),
+        ("number", [{}] + [{"answer": "five"}] * 9, "'five': write the answers as this format reads them "),
+        ("yes_no", [{"answer": "yes"}] * 20, "one answer for all); dev and test need one item each."),
+    ],
+)  # fmt: skip
+def test_the_advice_is_against_the_most_common_reason_and_new(name, records, advice, tmp_path):
+    rows = [{"question": f"q{number}", **record} for number, record in enumerate(records)]
+    with pytest.raises(ConfigError) as caught:
+        convert(name, [str(jsonl(tmp_path / "rows.jsonl", rows))], tmp_path / "out")
+    assert advice in str(caught.value) and "--map" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("name", "record"),
+    [("number", {"Frage": "1?", "answer": "1"}), ("number", {"question": "1?"}), ("multiple_choice", {"question": "x", "opts": ["x"], "answer": "A"})],
+)  # fmt: skip
+def test_where_a_field_is_missing_the_columns_are_named(name, record, tmp_path):
+    with pytest.raises(ConfigError, match=f"The first record has the fields '{next(iter(record))}'.*--map question="):
+        convert(name, [str(jsonl(tmp_path / "rows.jsonl", [record]))], tmp_path / "out")
+
+
 def test_any_accepted_answer_of_a_converted_benchmark_is_right(tmp_path, make_job, monkeypatch):
     """Through the engine: whatever alias the model writes, the item counts; what is none does not."""
     report = convert(

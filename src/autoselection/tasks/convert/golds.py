@@ -19,11 +19,17 @@ class Unusable(Exception):
 
     Attributes:
         value: the answer that cannot be read; None if something else is amiss.
+        remedy: what helps, as a clause ("write …"); empty where the description of the format says it.
     """
 
-    def __init__(self, reason: str, value: Any = None) -> None:
+    def __init__(self, reason: str, value: Any = None, remedy: str = "") -> None:
         super().__init__(reason)
         self.value = value
+        self.remedy = remedy
+
+
+class MissingField(Unusable):
+    """The record has no field of the names that are read, or nothing stands in it."""
 
 
 class BeyondOptions(Unusable):
@@ -72,7 +78,7 @@ def accepted(value: Any) -> tuple[str, ...]:
         if text:
             found.setdefault(normalised(text) or text, text)
     if not found:
-        raise Unusable("no answer or target")
+        raise MissingField("no answer or target")
     return tuple(found.values())
 
 
