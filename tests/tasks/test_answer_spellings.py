@@ -320,6 +320,7 @@ def test_mathematics_in_words_is_found_without_a_mark():
     [
         "- " * 8000 + "xx", "#\n" * 8000 + "x", "5 m" + "^{2}" * 4900, "*" * 16_000, "_" * 16_000, "~" * 16_000 + "x", "(" + "," * 19_900,
         "5 " + "\x0b" * 16_000 + "x", "5" + "\u00a0" * 16_000 + "x", "5" + " \u200b" * 8000 + "x", "\n\x0b" * 8000, r"5 \(" * 4000, "5 " + r"\(" * 8000 + "x", "Option: A\n" * 1600 + "x",
+        "no 5 " * 4000, r"\boxed{" + "type B " * 2800 + "}", "I don't think it is B " * 880,
     ],
     ids=lambda text: repr(text[:8]),
 )  # fmt: skip
@@ -328,4 +329,4 @@ def test_signs_that_go_on_and_on_take_no_time(text):
     extract_letter(text, "ABCD", ("Paris", "x", "5", "20"))
     extract_yes_no(text), extract_number(text), kind_of(text)
     assert not answers_match(text, "foo")
-    assert time.process_time() - began < 2
+    assert time.process_time() - began < 1

@@ -79,6 +79,13 @@ _NOT = re.compile(
     re.I,
 )
 
+#: What stands in front is read back so far: more than any of the expressions that end there holds (characters).
+_READ_BACK = 100
+
+
+def _before(text: str, place: int) -> str:
+    return text[max(0, place - _READ_BACK) : place]
+
 
 class _Patterns:
     """The expressions for one set of letters."""
@@ -190,7 +197,7 @@ def _in_fragment(fragment: str, known: _Patterns, letters: str, choices: Sequenc
         return own
     said, fragment = fragment, _without_own_letters(fragment, choices)
     mentions = known.mention.finditer(fragment)
-    first = next((match for match in mentions if not _CATEGORY.search(fragment[: match.start()])), None)
+    first = next((match for match in mentions if not _CATEGORY.search(_before(fragment, match.start()))), None)
     if first is None:
         return _by_text(said, letters, choices)
     if known.another.match(fragment, first.end()):
@@ -207,7 +214,7 @@ def _in_line(
     pointers = [(match.end(1), match.group(1).upper()) for match in known.right.finditer(line)]
     for match in known.chosen.finditer(line):
         mention = known.mention.match(line, match.end())
-        if mention and not _DENIED.search(line[: match.end()]):
+        if mention and not _DENIED.search(_before(line, match.end())):
             pointers.append((mention.end(), _letter(mention.group(), letters)))
     pointers = [(end, letter) for end, letter in sorted(pointers) if letter not in gone]
     if pointers:
@@ -281,7 +288,7 @@ def _says(said: str, own: str, *, percent: bool) -> bool:
     if not percent:
         behind += "(?!%)"
     places = re.finditer(f"{before}{re.escape(own)}{behind}", said, re.IGNORECASE)
-    return any(not _NOT.search(said[: match.start()]) for match in places)
+    return any(not _NOT.search(_before(said, match.start())) for match in places)
 
 
 def _by_text(text: str, letters: str, choices: Sequence[str]) -> str | None:
