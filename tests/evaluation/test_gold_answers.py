@@ -290,6 +290,10 @@ def test_a_passage_stands_in_front_of_its_question(name, column, record, tmp_pat
     rows = [{"question": "Which title?", column: f"Text {number}.", **record} for number in range(4)]
     rows += [{"question": "Text 9. Which?", column: "Text 9.", **record}, {"question": "Bare?", column: " ", **record}]
     rows.append({"question": "Parts?", column: ["One.", "Two."], **record})
+    rows.append({"question": "Cell?", column: '["One.", "Two."]', **record})
+    rows.append({"question": "NumPy?", column: "['One.' 'Two.']", **record})
+    rows.append({"question": "None?", column: "[]", **record})
+    rows.append({"question": "Code?", column: 'x = ["a"]; y = ["b"]', **record})
     rows.append({"question": "Tree?", column: {"sentences": [["One."]]}, **record})
     source = str(jsonl(tmp_path / "rows.jsonl", rows))
     report = convert(name, [source], tmp_path / "out", target=0, dev=1, keep_constant=True)
@@ -298,6 +302,10 @@ def test_a_passage_stands_in_front_of_its_question(name, column, record, tmp_pat
         "Text 9. Which?",
         "Bare?",
         "One.\nTwo.\n\nParts?",
+        "One.\nTwo.\n\nCell?",
+        "One.\nTwo.\n\nNumPy?",
+        "None?",
+        'x = ["a"]; y = ["b"]\n\nCode?',
     }
     assert report.unusable == {f"the {column} is neither text nor a list of texts": 1}
 
@@ -319,6 +327,16 @@ def test_a_third_answer_is_neither_yes_nor_no(tmp_path):
 
 
 @pytest.mark.parametrize(
+    "golds", [("Yes there is a path.", "No there is none."), ("Ja, das geht.", "Nein, das geht nicht.")]
+)
+def test_a_sentence_that_opens_with_yes_or_no_is_an_item(golds, tmp_path):
+    rows = [{"question": f"q{number}", "answer": golds[number % 2]} for number in range(20)]
+    report = convert("yes_no", [str(jsonl(tmp_path / "rows.jsonl", rows))], tmp_path / "out", target=0, dev=2)
+    assert report.unusable == {} and sum(report.items.values()) == 20
+    assert {item["answer"] for item in read(tmp_path / "out")} == {"yes", "no"}
+
+
+@pytest.mark.parametrize(
     ("name", "record", "answer"),
     [
         ("yes_no", {}, 1), ("yes_no", {}, "Cannot say"), ("number", {}, "five"), ("multiple_choice", {"choices": ["x", "y"]}, "second"),
@@ -332,6 +350,34 @@ def test_an_answer_that_no_record_can_have_is_shown(name, record, answer, tmp_pa
     with pytest.raises(ConfigError, match=f"The first such answer is '{answer}': write the answers as") as caught:
         convert(name, [str(jsonl(tmp_path / "rows.jsonl", rows))], tmp_path / "out")
     assert "--map" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("name", "records", "advice"),
+    [
+        ("multiple_choice", [{"choices": ["1", "2", "3", "4"], "answer": 1}], "'1': name the right option by its letter."),
+        ("multiple_choice", [{"choices": ["B", "A"], "answer": "A"}], "'A': give the options labels "),
+        ("multiple_choice", [{"choices": "x, y", "answer": "A"}], "Write the choices as a JSON list "),
+        ("multiple_choice", [{"choices": ["x", "x"], "answer": "A"}], "This format reads question, choices "),
+        ("number", [{"answer": "1,5"}] * 9 + [{"answer": r"90^\circ"}], "Write numbers with a decimal point "),
+        ("number", [{}] + [{"answer": "five"}] * 9, "'five': write the answers as this format reads them "),
+        ("yes_no", [{"answer": "yes"}] * 20, "one answer for all); dev and test need one item each."),
+    ],
+)  # fmt: skip
+def test_the_advice_is_against_the_most_common_reason_and_new(name, records, advice, tmp_path):
+    rows = [{"question": f"q{number}", **record} for number, record in enumerate(records)]
+    with pytest.raises(ConfigError) as caught:
+        convert(name, [str(jsonl(tmp_path / "rows.jsonl", rows))], tmp_path / "out")
+    assert advice in str(caught.value) and "--map" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("name", "record"),
+    [("number", {"Frage": "1?", "answer": "1"}), ("number", {"question": "1?"}), ("multiple_choice", {"question": "x", "opts": ["x"], "answer": "A"})],
+)  # fmt: skip
+def test_where_a_field_is_missing_the_columns_are_named(name, record, tmp_path):
+    with pytest.raises(ConfigError, match=f"The first record has the fields '{next(iter(record))}'.*--map question="):
+        convert(name, [str(jsonl(tmp_path / "rows.jsonl", [record]))], tmp_path / "out")
 
 
 def test_any_accepted_answer_of_a_converted_benchmark_is_right(tmp_path, make_job, monkeypatch):

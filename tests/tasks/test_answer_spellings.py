@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+
 import pytest
 
 from autoselection.tasks.answers import (
@@ -163,12 +165,43 @@ def test_a_label_in_front_of_something_else_is_none(text, letter):
     assert extract_letter(text, "ABCD") == letter
 
 
+@pytest.mark.parametrize(
+    ("text", "letter"),
+    [
+        ("Let's evaluate each choice:\n\nA) London is wrong.\nB) Paris is right.\n\nTherefore B is correct.", "B"),
+        ("Consider each option:\n(A) London is in England.\n(B) Paris is in France.\nI choose B.", "B"),
+        ("Analicemos cada opción:\nA) London no es.\nB) Paris sí.\n\nB es correcta.", "B"),
+        ("Option: A\n\nLondon is in England.\n\nOption: B\n\nParis is not.\n\nSo C.", "C"),
+        ("First option: A. too small\nSecond option: B. fits\nHence (B) is correct.", "B"),
+        ("Paul a 12 ans.\na) vrai\nb) faux\nDonc (B).", "B"), ("Choice: (A) London (B) Paris (C) Rome", None),
+        ("Option: B\n\nExplanation: London (A) is in England.", "B"), ("So 3 fit, and 2 do not.\n- **Option:** B) Paris", "B"),
+    ],
+)  # fmt: skip
+def test_an_option_that_is_looked_at_is_no_answer(text, letter):
+    assert extract_letter(text, "ABC", ("London", "Paris", "Rome")) == letter
+
+
+@pytest.mark.parametrize(
+    ("text", "number"),
+    [
+        ("Intermediate result: 5\nDoubling that gives 10.", 10), ("Partial result: 3/4\nAdding 1/4 makes 1", 1),
+        ("First choice: 4\nSecond choice: 3\nTotal number of ways is 12", 12), ("Result: 5\nResult: 6\nTheir sum is 11.", 11),
+        ("Result: 5\n\nWait, I forgot one. It is 6.", 6), ("It took 3 steps.\nFinal result: 42", 42), ("It took 3 steps.\n**Result:** 42\n```", 42),
+    ],
+)  # fmt: skip
+def test_a_result_on_the_way_is_no_answer(text, number):
+    assert extract_number(text) == number
+
+
 def test_the_labels_hold_for_numbers_and_words_too():
     assert extract_number("Result: 42\n\nThat took 3 steps.") == 42
+    assert extract_number("<think>hm</think>\n\nResult: 42\n\nThat took 3 steps.") == 42
     assert extract_number("The answer's 42 apples, in 3 bags.") == 42
     assert extract_number("Response: it took 3 steps.\nSo 42.") == 42
     assert answers_match("The answer's Paris.", "Paris")
     assert extract_yes_no("Response: No\n\nYes would be wrong.") == "no"
+    assert extract_yes_no("Response: Yes.\nOn reflection the statement is false.") == "no"
+    assert answers_match("Lap 1 result: 12\nParis", "Paris")
 
 
 @pytest.mark.parametrize(
@@ -179,7 +212,7 @@ def test_the_labels_hold_for_numbers_and_words_too():
         ("The answer is 1.25 N", ("25 N", "20 N"), None), (r"\boxed{\frac{1}{2}}", ("1", "3"), None), ("It is 12:30.", ("12", "30"), None),
         ("$x+1$", ("x", "y"), None), ("So it is x + 1.", ("1", "2"), None), ("The answer is 2^10.", ("2", "10"), None), ("2*5", ("5", "6"), None),
         ("The answer is non-linear", ("linear", "quadratic"), None), ("No change.", ("change", "growth"), None),
-        ("It stays without change.", ("change", "growth"), None), ("20% of them left", ("20", "30"), None), ("the 20-year plan", ("20", "30"), None),
+        ("It stays without change.", ("change", "growth"), None), ("20% of them left", ("20", "30"), "A"), ("the 20-year plan", ("20", "30"), None),
         ("The answer is 20%.", ("20", "0.2"), None), ("The answer is 20%.", ("20%", "20"), "A"), ("The answer is 20%.", ("30", "20"), "B"),
         ("The answer is 0.5", ("0.5", "5"), "A"), ("The answer is 0.5", ("5", "1/2"), "B"), (r"\boxed{\frac{1}{2}}", ("1", "1/2"), "B"),
         (r"The answer is \frac{1}{2}.", (r"$\frac{1}{2}$", "1"), "A"), ("1,500.", ("500", "1500"), "B"),
@@ -280,3 +313,20 @@ def test_mathematics_in_words_is_found_without_a_mark():
     assert answers_match("So a + b = 7.", "7") and answers_match(r"\boxed{a+b=7}", "7")
     assert not answers_match("So the circle is x^2 + y^2 = 16.", "x^2+y^2=25")
     assert answers_match("3 - 4", "3-4") and not answers_match("3, 4", "7") and extract_number("3, 4") is None
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "- " * 8000 + "xx", "#\n" * 8000 + "x", "5 m" + "^{2}" * 4900, "*" * 16_000, "_" * 16_000, "~" * 16_000 + "x", "(" + "," * 19_900,
+        "5 " + "\x0b" * 16_000 + "x", "5" + "\u00a0" * 16_000 + "x", "5" + " \u200b" * 8000 + "x", "\n\x0b" * 8000, r"5 \(" * 4000, "5 " + r"\(" * 8000 + "x", "Option: A\n" * 1600 + "x",
+        "no 5 " * 4000, r"\boxed{" + "type B " * 2800 + "}", "I don't think it is B " * 880,
+    ],
+    ids=lambda text: repr(text[:8]),
+)  # fmt: skip
+def test_signs_that_go_on_and_on_take_no_time(text):
+    began = time.process_time()
+    extract_letter(text, "ABCD", ("Paris", "x", "5", "20"))
+    extract_yes_no(text), extract_number(text), kind_of(text)
+    assert not answers_match(text, "foo")
+    assert time.process_time() - began < 1

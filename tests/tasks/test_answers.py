@@ -207,7 +207,8 @@ def test_a_gold_answer_is_read_as_answers_are(kind, gold, right, wrong):
 #: Classes of published files beside yes and no, or true and false.
 THIRD = (
     "Cannot say", "Not Given", "Neither", "None", "NOT ENOUGH INFO", "no answer", "not applicable", "partly true", "mostly false",
-    "True or false", "It contains gold", "There is a path.",
+    "True or false", "It contains gold", "There is a path.", "No information", "N.A.", "n/a", "N: 5", "True/False", "No. 5", "No-one",
+    "No evidence", "No longer", "Yes and no", "Nonsense, it is", "Ja oder nein", "true positive", "Ya existe", "Sieben, nein",
 )  # fmt: skip
 
 
@@ -223,6 +224,10 @@ def test_what_is_neither_yes_nor_no_is_neither(third):
     [
         ("Yes, there is no such path.", "yes"), ("No. It holds none.", "no"), ("TRUE", "yes"), ("so it is\nFalse", "no"),
         ("The answer is yes.", "yes"), ("\\boxed{no}", "no"), ("#### No", "no"), ("да", "yes"),
+        ("Yes there is a path.", "yes"), ("No there is none.", "no"), ("Ja, das geht.", "yes"), ("Nein, das geht nicht.", "no"),
+        ("Sí, hay un camino.", "yes"), ("Да, есть путь.", "yes"), ("是的，有路径。", "yes"), ("नहीं, कोई नहीं।", "no"), ("HAYIR, yok", "no"),
+        ("Yes (node 3)", "yes"), ("Yes - there is", "yes"), ("No—there is none", "no"), ("**Yes**, it is", "yes"), ("*No* (it is not)", "no"),
+        ("Yes\nThere is a path", "yes"), ("The answer is yes because x", "yes"), ("True because 3>2", "yes"), ("False, it is 5", "no"),
     ],
 )  # fmt: skip
 def test_a_gold_answer_says_yes_or_no_alone_in_front_or_behind_a_mark(gold, said):

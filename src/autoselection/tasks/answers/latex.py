@@ -38,6 +38,7 @@ _STEPS: tuple[tuple[re.Pattern[str], str], ...] = tuple(
 _GROUPED = re.compile(r"(?<![\d.,])\d{1,3}(?:(?:\\[,;:! ]|\{,\}|,\\!|\{\\,\}|~)\d{3})+(?![\d])")
 #: Two backslashes end a row of a matrix; the second of them begins no command.
 _THIN = re.compile(r"(?<!\\)((?:\\\\)*)\\[,;:! ]|\\q?quad(?![a-zA-Z])|(?<!\d)~|~(?!\d)")
+_BLANKS = re.compile(" {3,}")  # long ones take long
 
 
 _MATRIX = re.compile(r"\\begin\{(?:\w*matrix|array)\}.{1,1000}?\\end\{", re.DOTALL)
@@ -58,9 +59,8 @@ def tidy(text: str) -> str:
     if "\\" not in text and "^" not in text and "**" not in text and "~" not in text and "{" not in text:
         return text
     text = _GROUPED.sub(lambda number: re.sub(r"\D", "", number.group()), text)
-    text = _THIN.sub(r"\1 ", text)
-    for pattern, replacement in _STEPS:
-        text = pattern.sub(replacement, text)
+    for pattern, replacement in ((_THIN, r"\1 "), *_STEPS):
+        text = _BLANKS.sub(" ", pattern.sub(replacement, text))
     return text
 
 

@@ -17,7 +17,7 @@ from autoselection.tasks.answers.marks import (
     tagged,
     unwrapped,
 )
-from autoselection.tasks.answers.numbers import whole_number
+from autoselection.tasks.answers.numbers import Number, whole_number
 from autoselection.tasks.answers.plain import lines_of, normalised, plain, visible
 
 #: Nothing of a word stands in front of the letter, nothing behind it.
@@ -78,6 +78,13 @@ _NOT = re.compile(
     r"(?:\b(?:not|no|non|without|never|nor|neither|cannot|except|rather\s+than|instead\s+of|nicht|kein\w*|pas)|n't)\s+(?:be\s+)?(?:(?:the|an?)\s+)?$",
     re.I,
 )
+
+#: What stands in front is read back so far: more than any of the expressions that end there holds (characters).
+_READ_BACK = 100
+
+
+def _before(text: str, place: int) -> str:
+    return text[max(0, place - _READ_BACK) : place]
 
 
 class _Patterns:
@@ -166,7 +173,7 @@ def extract_letter(text: str, letters: str, choices: Sequence[str] = ()) -> str 
             return None
         if found is not None:
             return found
-    return _by_text(lines[-1], letters, choices)
+    return _by_text(unwrapped(lines[-1]), letters, choices)
 
 
 def _out(text: str, known: _Patterns) -> set[str]:
@@ -190,7 +197,7 @@ def _in_fragment(fragment: str, known: _Patterns, letters: str, choices: Sequenc
         return own
     said, fragment = fragment, _without_own_letters(fragment, choices)
     mentions = known.mention.finditer(fragment)
-    first = next((match for match in mentions if not _CATEGORY.search(fragment[: match.start()])), None)
+    first = next((match for match in mentions if not _CATEGORY.search(_before(fragment, match.start()))), None)
     if first is None:
         return _by_text(said, letters, choices)
     if known.another.match(fragment, first.end()):
@@ -207,7 +214,7 @@ def _in_line(
     pointers = [(match.end(1), match.group(1).upper()) for match in known.right.finditer(line)]
     for match in known.chosen.finditer(line):
         mention = known.mention.match(line, match.end())
-        if mention and not _DENIED.search(line[: match.end()]):
+        if mention and not _DENIED.search(_before(line, match.end())):
             pointers.append((mention.end(), _letter(mention.group(), letters)))
     pointers = [(end, letter) for end, letter in sorted(pointers) if letter not in gone]
     if pointers:
@@ -253,18 +260,35 @@ def _letter_and_text(line: str, letters: str, choices: Sequence[str]) -> str | N
     return next((letter for letter, text in pairs if words == f"{letter.casefold()} {normalised(text)}"), None)
 
 
-#: What an option's words stand beside where they are a part of something else: "0.5", "-20", "x + 1", "non-linear", "20%".
-_PART_BEFORE = rf"(?<![{LATIN}^/-])(?<!\d[.,:])(?<![\w)}}]\+)(?<![\w)}}] \+ )(?<![\w)]\*)"
-_PART_BEHIND = rf"(?![{LATIN}%^/]|[.,:]\d|-\w|\s?\+|\*[\w(])"
-#: Nor is a number one that follows a point or stands in braces: ".5", "\frac{1}{2}".
-_NUMBER_BEFORE = r"(?<![.{])"
+#: What an option's words stand beside where they are a part of something else: "x^2", "x + 1", "non-linear".
+_PART_BEFORE = rf"(?<![{LATIN}^])(?<![\w)]-)(?<![\w)}}]\+)(?<![\w)}}] \+ )(?<![\w)]\*)"
+_PART_BEHIND = rf"(?![{LATIN}^]|-\w|\s?\+|\*[\w(])"
+#: Of numbers: "0.5", ".5", "12:30", "\frac{1}{2}"; of numbers and short signs: "5/8", "-x", "m/s".
+_NUMBER_BEFORE = r"(?<!\.)(?<!\d[,:])(?<![\w)}\]^]\{)(?<!\} \{)"
+_NUMBER_BEHIND = r"(?![.,:]\d|%\s*of\s+\d)"
+_SHORT_FIRST = re.compile(rf"\d|[A-Za-z]{{1,2}}(?![{LATIN}])")
+_SHORT_LAST = re.compile(rf"(?:\d|(?<![{LATIN}])[A-Za-z]{{1,2}})$")
 
 
-def _says(said: str, own: str) -> bool:
-    """Whether the words of an option stand somewhere, not as a part of others, without a "not" in front of them."""
-    before = _PART_BEFORE + _NUMBER_BEFORE if own[0].isdigit() else _PART_BEFORE
-    places = re.finditer(rf"{before}{re.escape(own)}{_PART_BEHIND}", said, re.IGNORECASE)
-    return any(not _NOT.search(said[: match.start()]) for match in places)
+def _says(said: str, own: str, *, percent: bool) -> bool:
+    """Whether the words of an option stand somewhere, not as a part of others, without a "not" in front of them.
+
+    Args:
+        percent: a percent sign may follow.
+    """
+    before, behind = _PART_BEFORE, _PART_BEHIND
+    if own[0].isdigit():
+        before += _NUMBER_BEFORE
+    if own[-1].isdigit():
+        behind += _NUMBER_BEHIND
+    if _SHORT_FIRST.match(own):
+        before += "(?<![/-])"
+    if _SHORT_LAST.search(own):
+        behind += "(?!/)"
+    if not percent:
+        behind += "(?!%)"
+    places = re.finditer(f"{before}{re.escape(own)}{behind}", said, re.IGNORECASE)
+    return any(not _NOT.search(_before(said, match.start())) for match in places)
 
 
 def _by_text(text: str, letters: str, choices: Sequence[str]) -> str | None:
@@ -282,9 +306,15 @@ def _by_text(text: str, letters: str, choices: Sequence[str]) -> str | None:
     found = {
         index: re.escape(own)
         for index, own in enumerate(map(normalised, choices[: len(letters)]))
-        if own and _says(said, own)
+        if own and _says(said, own, percent=not _is_share(own, [*numbers[:index], *numbers[index + 1 :]]))
     }
     longest = [
         index for index, own in found.items() if not any(own != other and own in other for other in found.values())
     ]
     return letters[longest[0]] if len(longest) == 1 else None
+
+
+def _is_share(own: str, others: Sequence[Number | None]) -> bool:
+    """Whether an option with a percent sign behind it would be another option: 20 beside 20% or 0.2."""
+    percent = whole_number(f"{own}%") if own[-1].isdigit() else None
+    return percent is not None and any(other is not None and percent.same(other) for other in others)

@@ -83,11 +83,22 @@ _CHOOSE = (
 _ALONE = (
     r"[\"'(*$\[]*(?:[A-Za-z]|[-+]?[$€£]?\d[\d.,/]*(?:\s?%)?|yes|no|true|false)[)\"'\]*$]*[ \t]*[.!]?[)\"'\]*]*[ \t]*$"
 )
-#: Labels that stand in front of other things too: a mark only in front of an answer alone, or of a letter and its option.
+#: Words that open a text which goes on to another answer.
+_SECOND_THOUGHTS = (
+    r"(?:wait|hmm|hold\s+on|actually|however|but|on\s+(?:second\s+thought|reflection)|correction|oops|sorry)\b"
+)
+#: A letter and its option, in a line that names no other letter so.
+_OPTION = r"[(\[]?[A-Za-z][).:\]]+[ \t](?![^\n]*(?<![^\s(\[])[A-Z][)\]:.])[^\n]*$"
+#: Labels that stand in front of other things too: an option that is looked at, a result on the way. At the beginning of a
+#: line one is a mark in front of an answer that ends the text, and of an answer alone that begins it, its reasons below.
+_LABEL = (
+    r"(?:(?:my|the|final|correct|best|selected|chosen)[ \t]+){0,2}(?:option|choice|response|result|selection|selected|pick"
+    r"|opción|opção|alternativa|auswahl|wahl|choix|elección|escolha|scelta)\s*:"
+    r"|(?:我的|正确|正確|最终|最終)?(?:选项|選項|选择|選擇)\s*:|ans\b\.?[ \t]*:?"
+)
 _LABELS = (
-    r"(?:(?:option|choice|response|result|selection|selected|pick|opción|opção|alternativa|auswahl|wahl|choix|elección"
-    r"|escolha|scelta)\s*:|(?:选项|選項|选择|選擇)\s*:|ans\b\.?\s*:?)"
-    rf"(?=\s*(?:{_ALONE}|[(\[]?[A-Z][).:\]]+\s))"
+    rf"^[ \t>*•#-]*(?:{_LABEL})(?=\s*(?:{_ALONE}|{_OPTION})\W*\Z)"
+    rf"|\A[\s>*•#-]*(?:{_LABEL})(?=\s*{_ALONE}\s*\n\s*\n(?!\s*{_SECOND_THOUGHTS})(?!(?s:.*)^[ \t>*•#-]*(?:{_LABEL})))"
 )
 #: "The answer's B."
 _SHORT_IS = r"answer's(?=\s+[\"'(*$\[]*(?-i:[A-Z\d$€£-]|(?:yes|no|true|false)\b))"
@@ -95,11 +106,11 @@ _SHORT_IS = r"answer's(?=\s+[\"'(*$\[]*(?-i:[A-Z\d$€£-]|(?:yes|no|true|false)
 _HASHES = rf"#{{4,}}(?=\s)|#{{2,3}}(?=[ \t]+(?:{_ALONE}|[^\n]*\S\s*\Z))"
 #: "### Final Answer" as a line of its own: a mark only in front of a short line that stands alone.
 _HEADING = (
-    r"[#\s]*(?:(?:the|my|final|correct|short)[ \t]+){0,2}(?:answer|antwort|réponse|respuesta|resposta|risposta|antwoord|ответ)"
+    r"[# \t]*(?:(?:the|my|final|correct|short)[ \t]+){0,2}(?:answer|antwort|réponse|respuesta|resposta|risposta|antwoord|ответ)"
     r"(?:[ \t]+finale?)?[ \t]*\n(?=\s*[^\s#][^\n]{0,24}(?:\n\s*[\n#]|\s*\Z))"
 )
 _CUE = re.compile(
-    rf"(?<![{LATIN}])(?:{_LATIN_CUES}|{_HEADS}|{_CORRECTION}|{_LABELS}|{_SHORT_IS})|^\s*(?:{_HASHES})|^{_HEADING}|{_JOINED_CUES}|{_CHOOSE}",
+    rf"(?<![{LATIN}])(?:{_LATIN_CUES}|{_HEADS}|{_CORRECTION}|{_SHORT_IS})|{_LABELS}|^[ \t]*(?:{_HASHES})|^{_HEADING}|{_JOINED_CUES}|{_CHOOSE}",
     re.IGNORECASE | re.MULTILINE,
 )
 _CLAUSE_END = re.compile(r"(?:[.?;]|(?<!\d)!)(?=[\s\"'*)\]]|$)|[。\n]")

@@ -247,7 +247,7 @@ _NEGATED = re.compile(r"(?:\b(?:not|cannot|never)|n't)\s+(?:be\s+)?[$€£]?-?\d
 _BOUND = re.compile(r"[<>]=?\s*[$€£]?-?\d")
 _ASIDE = re.compile(r",\s(?!\d)|;|\s\(|\b(?:because|since|where|when|with|so|which|as|for|if)\b")
 #: Tuples, intervals, sets and matrices: one answer of several numbers.
-_TUPLE = re.compile(r"(?:[(\[]|\\\{).*,.*(?:[)\]]|\\\})|[(\[]?\s*\\begin\{\w*matrix\}.*\\end\{\w*matrix\}\s*[)\]]?")
+_TUPLE = re.compile(r"(?:[(\[]|\\\{)(?=.*,).*(?:[)\]]|\\\})|[(\[]?\s*\\begin\{\w*matrix\}.*\\end\{\w*matrix\}\s*[)\]]?")
 _EQUATIONS = re.compile(r"=[^=,;]*\d[^=,;]*(?:,|;|\bor\b|\band\b)\s*[A-Za-z]\w*\s*=")
 
 

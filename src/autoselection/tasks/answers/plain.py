@@ -80,7 +80,7 @@ _SUPERSCRIPTS = str.maketrans("⁰¹²³⁴⁵⁶⁷⁸⁹⁺⁻", "0123456789+-
 _SUPERSCRIPT = re.compile("[⁰¹²³⁴⁵⁶⁷⁸⁹⁺⁻]+")
 _ROOT = re.compile(r"√\s*(\d+|\([^()]{1,40}\))")
 _PI = re.compile(r"(?<![\u0370-\u03ff])π(?![\u0370-\u03ff])")  # no letter of a Greek word
-_BLANKS = re.compile(r"[ \t\r\n]{3,}")
+_BLANKS = re.compile(r"\s{3,}")
 _DASH = re.compile(r"(?<=\d)\s?[—―]\s?(?=\d)")
 _BLANK = re.compile(r"[\u00a0\u2000-\u200a\u202f\u205f\u3000]")
 _GROUPED = re.compile(r"(?<![\d.,])\d{1,3}(?:([\u00a0\u202f\u2009'_])\d{3})(?:\1\d{3})*(?!\1?\d)")
@@ -88,7 +88,7 @@ _GROUPED = re.compile(r"(?<![\d.,])\d{1,3}(?:([\u00a0\u202f\u2009'_])\d{3})(?:\1
 
 def plain(text: str) -> str:
     """ASCII digits, signs, brackets and blanks for those of other scripts; composed accents; no long runs of blanks."""
-    text = _BLANKS.sub(lambda run: "\n\n" if "\n" in run.group() else " ", text[-_LONGEST_TEXT:])
+    text = text[-_LONGEST_TEXT:]
     if not text.isascii():
         text = unicodedata.normalize("NFC", text)
         text = _SUPERSCRIPT.sub(lambda run: "^{" + run.group().translate(_SUPERSCRIPTS) + "}", text)
@@ -99,7 +99,8 @@ def plain(text: str) -> str:
         text = text.replace("`", "'")
     if any(mark in text for mark in "'_\u00a0\u202f\u2009"):
         text = _GROUPED.sub(lambda number: number.group().replace(number.group(1), ""), text)
-    return _BLANK.sub(" ", _DASH.sub("-", text))
+    text = _BLANK.sub(" ", _DASH.sub("-", text))
+    return _BLANKS.sub(lambda run: "\n\n" if "\n" in run.group() else " ", text)
 
 
 def _plain_character(character: str) -> str:

@@ -63,7 +63,7 @@ _MEASURE = rf"(?:{_LENGTH}|[mnµμ]?s|sec(?:onds?)?|min|h|hr|[mk]?g|mol|[cmd]?[l
 _EXPONENT = r"(?:\^\{-?\d\}|[23](?!\w|[.,]\d))"
 _BETWEEN = r"\s?[/·*]?\s?"
 #: A number with its units, of which the last is raised: "60 cm^{2}", "9.8 m/s2", "3 m s^{-2}". A lone "s^{2}" may be a variable.
-_RAISED = re.compile(rf"(\d[\s$]*(?:(?:{_MEASURE}{_EXPONENT}?{_BETWEEN}){{1,3}}{_MEASURE}|{_LENGTH})){_EXPONENT}")
+_RAISED = re.compile(rf"(\d[\s$]*(?:(?:{_MEASURE}{_EXPONENT}?{_BETWEEN}){{1,3}}{_MEASURE}|{_LENGTH}))(?:{_EXPONENT})+")
 _SPACED_LETTERS = frozenset("mgshlLNJWVCFdt")
 _FUNCTIONS = frozenset({"sin", "cos", "tan", "log", "sqrt", "exp", "mod", "pi", "xyz", "abc"})
 _UNIT = re.compile(r"[A-Za-z\u00c0-\u024fµμΩ]+")

@@ -27,6 +27,8 @@ _DRESS = tuple(
         r"(.*\S)\s*[।॥۔።]+",
     )
 )
+#: More of it is no answer's, and would take long to peel off one by one (count).
+_MOST_DRESSES = 10
 _ARTICLE = re.compile(rf"(?:the|an?) (?={_WORD}|[^\W\d_]\.[^\W\d_])")
 
 
@@ -69,13 +71,14 @@ def _gold_forms(gold: str, generated: str) -> Iterator[str]:
 def _forms(fragment: str) -> Iterator[str]:
     """An answer, and what is left of it without quotes, emphasis, brackets and the sign at its end."""
     shown = normalised(unwrapped(fragment))
-    while True:
-        yield shown
+    yield shown
+    for _ in range(_MOST_DRESSES):
         bare = next((match.groups()[-1] for dress in _DRESS if (match := dress.fullmatch(shown))), shown)
         bare = normalised(bare.strip(_QUOTES))
         if bare == shown:
             return
         shown = bare
+        yield shown
 
 
 def _comparable(form: str) -> str:

@@ -82,20 +82,37 @@ _NEITHER = re.compile(
     r"|not (?:given|known|stated|mentioned|applicable|sure|enough info(?:rmation)?))\W*",
     re.IGNORECASE,
 )
-#: A gold answer that opens with its word, and says more behind a sign: "Yes, there is a path."; never "No answer".
-_OPENED = re.compile(r"\W*(yes|no|true|false)\s*[,.;:!]", re.IGNORECASE)
+
+
+def _words(meaning: str) -> str:
+    """The words of a meaning in all languages, as an expression; "y" and "n" are none in front of more ("N.A.")."""
+    return "|".join(
+        re.escape(word) for word, said in (YES_NO | _OTHERS).items() if said == meaning and word not in ("y", "n")
+    )
+
+
+#: A gold answer that opens with its word: "Yes, there is a path", "Ja - das geht", "No there is none". Behind the word stands
+#: a sign or a clause of its own; "No answer", "True or false", "yes/no" and "No. 5" say neither.
+_OPENED = re.compile(
+    rf"[\W_]*(?:(?P<yes>{_words('yes')})|(?P<no>{_words('no')}))"
+    r"(?:\s*(?![\w\s/\\&|?+=<>]|[-']\w|\.\s?\d)\S"
+    r"|\s+(?:because|since|as|there|it|he|she|they|we|you|i|this|that|these|those|the)\b)",
+    re.IGNORECASE,
+)
 
 
 def gold_yes_no(text: str) -> str | None:
-    """``yes`` or ``no`` where a gold answer says it: alone, in its last line, behind a mark, or in front; else None.
+    """``yes`` or ``no`` where a gold answer says it: alone, in its first or last line, behind a mark, or in front; else None.
 
     What a sentence claims is not read, as it is of generated text: "Cannot say" and "Not given" are answers of their own.
     """
     text = gold_words(plain(visible(text)))
     said = next(iter([*boxed(text), *tagged(text), *clauses(text)]), text)
+    lines = lines_of(said)
+    if alone := next(filter(None, map(_alone, [*lines[-1:], *lines[:1]])), None):
+        return alone
     opened = _OPENED.match(said)
-    alone = _alone(lines_of(said)[-1]) if lines_of(said) else None
-    return alone or (YES_NO[opened.group(1).lower()] if opened else None)
+    return opened.lastgroup if opened else None
 
 
 def extract_yes_no(text: str) -> str | None:

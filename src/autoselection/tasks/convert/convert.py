@@ -22,7 +22,7 @@ from autoselection.files import write_texts
 from autoselection.tasks import LETTERS, TASK_NAME
 from autoselection.tasks.answers.plain import normalised
 from autoselection.tasks.convert.formats import BENCHMARKS, BenchmarkFormat, ItemDraft
-from autoselection.tasks.convert.golds import BeyondOptions, Unusable
+from autoselection.tasks.convert.golds import BeyondOptions, MissingField, Unusable
 from autoselection.tasks.convert.harness_file import harness_file
 from autoselection.tasks.convert.sources import ReadingOptions, SourceFile, records, source_files
 from autoselection.wording import suggestion
@@ -135,7 +135,7 @@ def convert(
     limits = {"target": target, "dev": dev, "test": test}
     splits, unused = _split(kept, kind, limits, seed)
     if not (splits["dev"] and splits["test"]):
-        advice = _advice(kind, files, reading) if len(kept) < 2 else ""
+        advice = _advice(kind, files, reading, unusable, refused) if len(kept) < 2 else ""
         raise ConfigError(_nothing_left(name, kept, files, splits, _reasons(unusable, constant), advice))
     items = {split: [_record(kind, draft, seed) for draft in chosen] for split, chosen in splits.items()}
     _name_items(task, items)
@@ -372,20 +372,34 @@ def _nothing_left(
     return f"{told}; give a source for {empty} (--split {empty.split()[-1]}=FILE)."
 
 
-def _advice(kind: BenchmarkFormat, files: Sequence[SourceFile], reading: ReadingOptions | None) -> str:
-    """What helps where hardly a record is an item: the first answer that cannot be read, else the names of the fields."""
-    for file in files:
+def _advice(
+    kind: BenchmarkFormat,
+    files: Sequence[SourceFile],
+    reading: ReadingOptions | None,
+    unusable: Counter[str],
+    refused: Sequence[str],
+) -> str:
+    """What helps where hardly a record is an item, against the most common reason; empty if nothing else is to be said."""
+    most = unusable.most_common(1)
+    for file in files if most else ():
         for record in records(file, reading):
             try:
                 kind.parse(record, file)
             except Unusable as reason:
-                if reason.value is None:
-                    return _fields(files, reading)
-                return (
-                    f" The first such answer is '{str(reason.value)[:40]}': write the answers as this format reads them "
-                    f"({kind.files})."
-                )
-    return _fields(files, reading)
+                if str(reason) == most[0][0]:
+                    return _fields(files, reading) if isinstance(reason, MissingField) else _remedy(kind, reason)
+    if refused:
+        return " Write numbers with a decimal point and no separators (1234.5), and two numbers with a blank between (1, 5)."
+    return ""
+
+
+def _remedy(kind: BenchmarkFormat, reason: Unusable) -> str:
+    if reason.value is None:
+        return (
+            f" {reason.remedy[0].upper()}{reason.remedy[1:]}." if reason.remedy else f" This format reads {kind.files}."
+        )
+    remedy = reason.remedy or f"write the answers as this format reads them ({kind.files})"
+    return f" The first such answer is '{str(reason.value)[:40]}': {remedy}."
 
 
 def _fields(files: Sequence[SourceFile], reading: ReadingOptions | None) -> str:

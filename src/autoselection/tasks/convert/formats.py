@@ -14,7 +14,16 @@ from typing import Any
 from autoselection.tasks import LETTERS, Answer, Metric
 from autoselection.tasks.answers import extract_text, extract_yes_no, gold_yes_no
 from autoselection.tasks.answers.plain import plain
-from autoselection.tasks.convert.golds import FURTHER, BeyondOptions, Form, Unusable, accepted, number
+from autoselection.tasks.convert.golds import (
+    FURTHER,
+    BeyondOptions,
+    Form,
+    MissingField,
+    Unusable,
+    accepted,
+    number,
+    texts_in,
+)
 from autoselection.tasks.convert.sources import SourceFile
 
 
@@ -80,7 +89,7 @@ def _text(record: Mapping[str, Any], *names: str) -> str:
         value = record.get(name)
         if isinstance(value, str) and value.strip():
             return value.strip()
-    raise Unusable(f"no {' or '.join(names)}")
+    raise MissingField(f"no {' or '.join(names)}")
 
 
 def _with_number(draft: ItemDraft, value: Any) -> ItemDraft:
@@ -122,10 +131,12 @@ def _choice(
     source_id: Any = None,
 ) -> ItemDraft:
     if not prompt:
-        raise Unusable("no question")
+        raise MissingField("no question")
     if not all(choice is None or isinstance(choice, (str, int, float)) for choice in choices):
         raise Unusable("an option is neither text nor a number")
     options = tuple("" if choice is None else str(choice).strip() for choice in choices)
+    if not options:
+        raise MissingField("no choices")
     if len(options) < 2 or not all(options):
         raise Unusable("fewer than two options, or an empty one")
     if len(set(options)) < len(options):
@@ -181,7 +192,7 @@ def _labels_and_texts(choices: Any) -> tuple[Sequence[str], Sequence[Any]]:
     elif isinstance(choices, list):
         labels, texts = [], choices
     else:
-        raise Unusable("no choices")
+        raise MissingField("no choices")
     return [] if None in labels else [str(label).strip() for label in labels], texts
 
 
@@ -222,6 +233,9 @@ def _labelled_as(answer: Any, labels: Sequence[str]) -> int | None:
     return bare.index(own) if own and bare.count(own) == 1 else None
 
 
+_BY_LABEL = 'give the options labels ({"A": …, "B": …}) and name the right one by its label, written just so'
+
+
 def _position(answer: Any, choices: Sequence[Any], labels: Sequence[str] = ()) -> int:
     """Index of the right option: given as a label, an index, a letter, or the option's own text; -1 if it is none.
 
@@ -245,7 +259,8 @@ def _position(answer: Any, choices: Sequence[Any], labels: Sequence[str] = ()) -
     if not said:
         return place
     if 0 <= place < len(choices) and place not in said:
-        raise Unusable("the answer could be an option's text or its place", answer)
+        remedy = "name the right option by its letter" if number is not None else _BY_LABEL
+        raise Unusable("the answer could be an option's text or its place", answer, remedy)
     return place if place in said else said[0]
 
 
@@ -303,12 +318,12 @@ def _labelled(record: Any, file: SourceFile) -> ItemDraft:
         stem, choices = question.get("stem"), question.get("choices")
     labels, texts = _labels_and_texts(choices)
     if not labels:
-        raise Unusable("no labelled choices")
+        raise MissingField("no labelled choices")
     if not isinstance(stem, str) or not stem.strip():
-        raise Unusable("no question")
+        raise MissingField("no question")
     key = entry.get("answerKey")
     if not key:
-        raise Unusable("no answerKey (an unlabelled test file)")
+        raise MissingField("no answerKey (an unlabelled test file)")
     right = _labelled_as(key, labels)
     return _choice(stem.strip(), texts, -1 if right is None else right, named=key, source_id=entry.get("id"))
 
@@ -336,6 +351,8 @@ def _asked(entry: Mapping[str, Any]) -> str:
     question = _text(entry, *_QUESTION)
     for name in _PASSAGE:
         passage = entry.get(name)
+        if isinstance(passage, str):  # a cell of a table may hold a list
+            passage = [] if passage.strip() == "[]" else texts_in(passage) or passage
         if isinstance(passage, list) and all(isinstance(part, str) for part in passage):
             passage = "\n".join(passage)
         if isinstance(passage, (list, Mapping)) and passage:
@@ -349,7 +366,7 @@ def _answer(entry: Mapping[str, Any]) -> Any:
     for name in ("answer", "answers", "target", "targets", "label", "output"):
         if entry.get(name) is not None:
             return entry[name]
-    raise Unusable("no answer or target")
+    raise MissingField("no answer or target")
 
 
 def _answers(entry: Mapping[str, Any]) -> Any:
@@ -376,7 +393,10 @@ def _listed(choices: Any) -> Any:
     try:
         return json.loads(choices)
     except (ValueError, RecursionError):
-        raise Unusable("the choices are text, not a JSON list") from None
+        raise Unusable(
+            "the choices are text, not a JSON list",
+            remedy='write the choices as a JSON list (["x", "y"]), or each in a column of its own (A, B, …)',
+        ) from None
 
 
 def _lettered(entry: Mapping[str, Any]) -> dict[str, Any]:

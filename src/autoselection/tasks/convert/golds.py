@@ -19,11 +19,17 @@ class Unusable(Exception):
 
     Attributes:
         value: the answer that cannot be read; None if something else is amiss.
+        remedy: what helps, as a clause ("write …"); empty where the description of the format says it.
     """
 
-    def __init__(self, reason: str, value: Any = None) -> None:
+    def __init__(self, reason: str, value: Any = None, remedy: str = "") -> None:
         super().__init__(reason)
         self.value = value
+        self.remedy = remedy
+
+
+class MissingField(Unusable):
+    """The record has no field of the names that are read, or nothing stands in it."""
 
 
 class BeyondOptions(Unusable):
@@ -72,7 +78,7 @@ def accepted(value: Any) -> tuple[str, ...]:
         if text:
             found.setdefault(normalised(text) or text, text)
     if not found:
-        raise Unusable("no answer or target")
+        raise MissingField("no answer or target")
     return tuple(found.values())
 
 
@@ -80,7 +86,7 @@ def _flat(value: Any, depth: int) -> Iterator[str]:
     if depth > 4:
         raise Unusable("the answer is nested too deeply")
     if isinstance(value, str):
-        entries = _list_in(value)
+        entries = texts_in(value)
         held_so = _object_in(value) if entries is None else None
         if held_so is not None:
             yield from _flat(held_so, depth + 1)
@@ -108,7 +114,7 @@ def _flat(value: Any, depth: int) -> Iterator[str]:
         raise Unusable("the answer is neither text nor a number")
 
 
-def _list_in(text: str) -> list[str] | None:
+def texts_in(text: str) -> list[str] | None:
     """The strings of a list that was written as text (a cell of a CSV file), or None.
 
     Lists of JSON and of Python, and arrays as NumPy and pandas print them, without commas.
@@ -138,7 +144,7 @@ def _object_in(text: str) -> Mapping[str, Any] | None:
     stripped = text.strip()
     if not (stripped.startswith("{") and stripped.endswith("}")) or len(stripped) > _LONGEST_LIST:
         return None
-    stripped = _ARRAY.sub(lambda array: json.dumps(_list_in(array.group(1)) or []), stripped)
+    stripped = _ARRAY.sub(lambda array: json.dumps(texts_in(array.group(1)) or []), stripped)
     for read in (json.loads, ast.literal_eval):
         try:
             found = read(stripped)
