@@ -26,24 +26,82 @@ _PROSE = 4
 _TURNS = ("messages", "sharegpt")
 #: Columns that may hold the answer to turns that end with a question.
 _CONTINUING = ("response", "completion", "answer", "output")
+#: Share of the first rows with such a column whose turns must end with a question, so that it is the answer: of a row whose
+#: turns hold answers already, and of one whose turns hold none.
+_NEARLY_ALL, _MOST = 0.9, 0.5
 
 Messages = Sequence[Message]
 
 
-def answer_beside(row: Mapping[str, Any], turns: Any) -> str | None:
+def answer_beside(row: Mapping[str, Any], turns: Any, unanswered: Mapping[str, float]) -> str | None:
     """The field of a row that answers its turns, where these end with a question or a result; None if there is none.
 
     Args:
         row: by the names that ``formats`` reads.
         turns: the row's turns, as it holds them.
+        unanswered: see :func:`unanswered_shares`; a field that it does not have is the answer.
     """
-    answer = next((name for name in _CONTINUING if completion_of(row.get(name)) is not None), None)
-    if answer is None:
+    filled = _may_answer(row)
+    roles = _roles(turns) if filled else []
+    if not _is_unanswered(roles):
         return None
+    least = _NEARLY_ALL if _holds_answers(roles) else _MOST
+    return next((name for name in filled if unanswered.get(name, 1.0) >= least), None)
+
+
+def unanswered_shares(rows: Sequence[tuple[Mapping[str, Any], Any]]) -> dict[str, float]:
+    """For each field that may be an answer: the share of the rows having it whose turns end with a question or a result.
+
+    Turns that end with their answer show that the field is something else, such as a label.
+
+    Args:
+        rows: a file's first rows by the names that ``formats`` reads, each with its turns.
+    """
+    ends: dict[str, list[bool]] = {}
+    for row, turns in rows:
+        roles = _roles(turns)
+        for name in _may_answer(row) if roles else ():
+            ends.setdefault(name, []).append(_is_unanswered(roles))
+    return {name: sum(found) / len(found) for name, found in ends.items()}
+
+
+def unread_answer(
+    rows: Sequence[tuple[Mapping[str, Any], Any]], unanswered: Mapping[str, float], names: Mapping[str, str]
+) -> str | None:
+    """A remark on a column that stays one beside turns that end with what the user says.
+
+    Args:
+        rows, unanswered: see :func:`unanswered_shares`.
+        names: from the names that ``formats`` reads to those of the file, where they differ.
+    """
+    for row, turns in rows:
+        if _is_unanswered(_roles(turns)) and (filled := _may_answer(row)) and not answer_beside(row, turns, unanswered):
+            return (
+                f"some of its turns end with what the user says; the column {names.get(filled[0], filled[0])!r} beside them stays a "
+                "column, as turns with answers of their own have it too"
+            )
+    return None
+
+
+def _may_answer(row: Mapping[str, Any]) -> list[str]:
+    """The fields of a row that may hold the answer to its turns."""
+    return [name for name in _CONTINUING if completion_of(row.get(name)) is not None]
+
+
+def _holds_answers(roles: Sequence[str | None]) -> bool:
+    """Whether turns may be whole although they end with the user's: who has an answer may but say thanks."""
+    return roles[-1] == "user" and "assistant" in roles
+
+
+def _is_unanswered(roles: Sequence[str | None]) -> bool:
+    return bool(roles) and roles[-1] in ("user", "tool")
+
+
+def _roles(turns: Any) -> list[str | None]:
+    """The roles of turns as a row holds them; none of anything else."""
     turns = peeked(turns)
     turns = transposed(turns) if isinstance(turns, dict) else turns
-    last = _role(turns[-1]) if isinstance(turns, list) and turns else None
-    return answer if last in ("user", "tool") else None
+    return list(map(_role, turns)) if isinstance(turns, list) else []
 
 
 def completion_of(value: Any) -> Any:
