@@ -9,20 +9,22 @@ from typing import Any
 from autoselection.conversation import Message
 from autoselection.pool.json_reader import Record
 from autoselection.pool.turns import ROLES, holds_turns, is_turn
-from autoselection.pool.values import fold, is_blank, peeked, transposed
+from autoselection.pool.values import fold, is_blank, is_missing, peeked, transposed
 from autoselection.wording import command_line
 
 #: Longer columns beside ``answer`` that are the response itself, or what leads to the answer.
-_RESPONSES = ("solution", "response", "completion", "output", "generation", "generated_solution")
+_RESPONSES = ("solution", "response", "completion", "output", "generated_solution")
 _REASONS = ("rationale", "explanation")
 #: Columns of preferences, which are known as such: who takes the rows all the same has decided.
 _SIDES = ("chosen", "rejected")
 #: Names of columns of what a model wrote, such as ``r1_generation``.
-_GENERATED = re.compile(r"(?:.*_)?generation|generated_.*")
+_GENERATED = re.compile(r"(?:.*_)?generation|generated_(?:solution|response|answer|text|output|completion)")
 #: Names of columns of reasoning that nothing reads by itself.
 _REASONINGS = ("reasoning", "thinking", "thought", "thoughts", "chain_of_thought", "cot", "reasoning_trace")
 #: Words from which on a text is one that was thought, and no setting such as ``on`` (count).
 _PROSE = 4
+#: Words from which on a text works a result out, and no longer says what made it or when (count).
+_WORKING = 20
 _TURNS = ("messages", "sharegpt")
 #: Columns that may hold the answer to turns that end with a question.
 _CONTINUING = ("response", "completion", "answer", "output")
@@ -156,7 +158,8 @@ def _said(messages: Messages) -> list[tuple[str, str]]:
 def rival_of(records: Sequence[Record], columns: Mapping[str, str]) -> tuple[str, str, str] | None:
     """What the user has to choose between, where a likelier response stands beside that which would be read.
 
-    That is a longer text beside ``answer`` or beside what a model generated, or turns in a column of any name.
+    That is a longer text beside ``answer``, what a model generated to work out the response, or turns in a column of any
+    name that ask the same.
 
     Args:
         records: a file's first rows.
@@ -168,10 +171,11 @@ def rival_of(records: Sequence[Record], columns: Mapping[str, str]) -> tuple[str
     answer = columns.get("response")
     if answer is None:
         return None
+    asked = [columns[role] for role in ("prompt", "input") if role in columns]
     named = {fold(column): column for record in records for column in record if column not in columns.values()}
     bare = as_map(columns)
     for name, held in named.items():
-        if name not in _SIDES and _has_other_turns(records, held, answer):
+        if name not in _SIDES and _has_other_turns(records, held, asked, answer):
             said = f"turns in the column {held!r}, which answer otherwise than {answer!r}"
             return said, as_map({"messages": held}), bare
     likely = (*_RESPONSES, *_REASONS) if fold(answer) == "answer" else ()
@@ -179,22 +183,63 @@ def rival_of(records: Sequence[Record], columns: Mapping[str, str]) -> tuple[str
         column = named.get(name)
         if column is None or not _is_longer(records, column, answer):
             continue
-        if name in likely or _is_prose(records, column):
+        if name in likely or _works_out(records, column, answer):
             likelier = {**columns, "reasoning" if name in _REASONS else "response": column}
-            said = f"the column {column!r} with longer text beside {answer!r}, which may be a bare result"
+            why = "" if _is_prose(records, answer) else ", which may be a bare result"
+            said = f"the column {column!r} with longer text beside {answer!r}{why}"
             return said, as_map(likelier), bare
     return None
 
 
-def _has_other_turns(records: Sequence[Record], column: str, response: str) -> bool:
-    """Whether a column holds turns with other answers than the response, or with more, in most rows."""
+def _has_other_turns(records: Sequence[Record], column: str, asked: Sequence[str], response: str) -> bool:
+    """Whether a column holds, in most rows, turns that ask what a pair asks and answer it otherwise, or go on.
+
+    Examples and earlier turns ask something else; a turn that has the response besides the question asks to judge it.
+
+    Args:
+        asked: the columns of the pair's prompt.
+        response: that of its response.
+    """
     other = 0
     for record in records:
         turns = peeked(record.get(column))
-        if holds_turns(turns):
-            said = [turn.get("content", turn.get("value")) for turn in turns if _role(turn) == "assistant"]
-            other += bool(said) and [str(text).strip() for text in said] != [str(record.get(response)).strip()]
+        texts = [text for name in asked if (text := _plain(record.get(name)))]
+        if not holds_turns(turns) or not texts:
+            continue
+        given = _plain(record.get(response))
+        said = [(_role(turn), _plain([turn])) for turn in turns]
+        asks = [role == "user" and _asks(text, texts, given) for role, text in said]
+        answers = [text for role, text in said if role == "assistant"]
+        behind = said[asks.index(True) + 1 :] if any(asks) else []
+        other += any(role == "assistant" for role, _ in behind) and answers != [given]
     return 2 * other > len(records)
+
+
+def _asks(text: str, asked: Sequence[str], response: str) -> bool:
+    """Whether a turn holds all texts of a prompt, and not the response besides."""
+    if not all(part in text for part in asked):
+        return False
+    for part in asked:
+        text = text.replace(part, "", 1)
+    return not response or response not in text
+
+
+def _plain(value: Any) -> str:
+    """A text or a number as text, whatever its white space; of turns the last one's; nothing of anything else."""
+    turns = peeked(value)
+    if holds_turns(turns):
+        value = turns[-1].get("content", turns[-1].get("value"))
+    return " ".join(str(value).split()) if isinstance(value, (str, int, float)) and not is_missing(value) else ""
+
+
+def _works_out(records: Sequence[Record], column: str, result: str) -> bool:
+    """Whether a column holds, in most rows with a result, text that leads to it: that has it, or is long beside a bare one."""
+    found = [(_plain(record.get(column)), given) for record in records if (given := _plain(record.get(result)))]
+    works = 0
+    for text, given in found:
+        words, bare = len(text.split()), len(given.split()) < _PROSE
+        works += words >= _PROSE and (given in text or (bare and words >= _WORKING))
+    return 2 * works > len(found)
 
 
 def _is_longer(records: Sequence[Record], column: str, than: str) -> bool:

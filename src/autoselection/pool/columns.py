@@ -281,7 +281,9 @@ class ColumnLayout:
         """The rows of whole turns by the names that ``formats`` reads, without what their dialect reads, each with its turns."""
         name = _TURNS_FIELDS.get(self.format)
         rows: list[tuple[Record, Any]] = []
-        for record in records if name is not None else ():
+        if name is None:
+            return rows
+        for record in records:
             view = self.view(record, self.plan(record))
             if self.dialect is None and not _is_log(self.format, view):
                 rows.append((view, view.get(name)))
@@ -320,8 +322,9 @@ class ColumnLayout:
             unused = {columns[name] for name in (first, *others) if name in columns} - used
             if any(not is_missing(record[name]) for name in unused) or (unused and columns.get(first) in used):
                 return None
-        response = next((renamed[name] for name in ("completion", "output") if name in renamed), None)
-        return None if response is not None and rival_of([record], {"response": response}) else renamed
+        names = _ALPACA if self.format == "alpaca" else _PROMPTED
+        pair: dict[str, str] = {role: renamed[name] for role, name in names.items() if name in renamed}
+        return None if rival_of([record], pair) else renamed
 
     def roles(self, records: Iterable[Record]) -> dict[str, str]:
         """The columns of texts by their roles in a map; none where rows hold whole turns, or are written in a dialect."""
