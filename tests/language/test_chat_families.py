@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -197,3 +198,40 @@ def test_what_was_encoded_otherwise_before_has_another_key(tiny_model_dir: Path,
         found = ChatOptions(str(file)).key(tiny_model_dir)
         former = options._digest([[("", text)]])
         assert (found != former) is (number < 3), text
+
+
+@pytest.mark.parametrize("in_config", [False, True])
+@pytest.mark.parametrize(
+    ("mark", "special", "text", "changes"),
+    [
+        ("<|asks|>", False, "<|asks|>{{ messages[0].content }}", True),
+        ("<|asks|>", True, "<|asks|>{{ messages[0].content }}", False),
+        ("<|asks|>", False, "{{ messages[0].content }}<|other|>", False),  # it does not write the mark
+        ("<asks>", False, "<asks>{{ messages[0].content }}<|other|>", False),  # no mark of a role
+        ("<｜asks｜>", False, "<｜asks｜>{{ messages[0].content }}<|other|>", True),
+    ],
+)
+def test_marks_that_a_tokenizer_does_not_mark_as_special_are_in_the_key(
+    mark: str, special: bool, text: str, changes: bool, in_config: bool, tiny_model_dir: Path, tmp_path: Path
+) -> None:
+    """Row text that spells such a mark was a turn in earlier versions, and the signals of these had the same key."""
+    from tokenizers import AddedToken
+
+    from autoselection.language.chat import control_tokens, options
+
+    tokenizer = load_tokenizer(tiny_model_dir)
+    # What the configuration says of a token counts more than what the tokenizer's file says.
+    written = AddedToken(mark, special=special != in_config, normalized=False)
+    tokenizer.add_tokens([written], special_tokens=False)
+    tokenizer.chat_template = text
+    tokenizer.save_pretrained(tmp_path)
+    shutil.copy(tiny_model_dir / "config.json", tmp_path)
+    if in_config:
+        config = json.loads((tmp_path / "tokenizer_config.json").read_text(encoding="utf-8"))
+        number = str(tokenizer.convert_tokens_to_ids(mark))
+        config["added_tokens_decoder"] = {number: {"content": mark, "special": special, "normalized": False}}
+        (tmp_path / "tokenizer_config.json").write_text(json.dumps(config), encoding="utf-8")
+    loaded = load_tokenizer(tmp_path)
+    unmarked = {number for number, token in loaded.added_tokens_decoder.items() if not token.special}
+    assert bool(unmarked & control_tokens(loaded).keys()) is changes
+    assert (ChatOptions().key(tmp_path) != options._digest([[("default", text)]])) is changes

@@ -369,6 +369,40 @@ def test_an_answer_beside_the_turns_is_read_in_every_row_that_has_one(read: Read
     assert (pool.messages(), pool.metas()) == ([ASKED], [{"response": "b"}])
 
 
+THANKS = {"role": "user", "content": "thanks a lot"}
+
+
+@pytest.mark.parametrize("name", ["rows.jsonl", "rows.csv"])
+@pytest.mark.parametrize(("column", "beside"), [("answer", {}), ("Response", {}), ("response", {"output": "x"})])
+def test_thanks_behind_an_answer_make_no_answer_of_a_label(
+    column: str, beside: dict[str, Any], name: str, read: Read
+) -> None:
+    """Most rows show that the column is no answer: their turns have it."""
+    closed = [[ASK, {**SAY, "content": f"It is Town{number}."}] for number in range(6)]
+    turns = [[*said, THANKS] if number in (1, 5) else said for number, said in enumerate(closed)]
+    rows = [{"messages": said, column: f"Town{number}", **beside} for number, said in enumerate(turns)]
+    report, pool = read(rows, name)
+    assert pool.messages() == turns
+    assert pool.metas() == [{column: f"Town{number}", **beside} for number in range(6)]
+    (note,) = report.notes
+    assert f"some of its turns end with what the user says; the column '{column}' beside them stays a column" in note
+
+
+def test_a_label_beside_turns_does_not_hide_their_answer(read: Read) -> None:
+    rows: list[dict[str, Any]] = [{"messages": TWO, "response": "accepted"} for _ in range(9)]
+    _, pool = read([*rows, {"messages": ASKED, "response": "accepted", "answer": LONG}])
+    assert pool.messages()[9] == [*ANSWERED[:3], {**SAY, "content": LONG}]
+    assert pool.metas()[9] == {"response": "accepted"}
+    report, _ = read([*rows, {"messages": [ASK], "response": "accepted"}])
+    assert [bad.kind for bad in report.bad] == ["no assistant turn"]
+
+
+def test_a_few_whole_turns_do_not_make_a_label_of_the_answers(read: Read) -> None:
+    rows: list[dict[str, Any]] = [{"messages": ASKED, "response": "b"} for _ in range(19)]
+    _, pool = read([{"messages": TWO, "response": "another"}, *rows])
+    assert pool.messages() == [TWO, *[ANSWERED] * 19] and pool.metas()[0] == {"response": "another"}
+
+
 def test_reasoning_beside_turns_and_their_answer_is_told_with_the_map(read: Read) -> None:
     row = {"messages": [SYSTEM, ASK], "reasoning": "Let me think it over.", "answer": "a", "model": "R1"}
     report, pool = read([row])

@@ -133,3 +133,100 @@ def test_half_a_place_of_the_users_own_does_not_hide_the_place(own: str, write: 
     export_rows(Pool.open(tmp_path / "pool"), None, tmp_path / "out.jsonl")
     row = json.loads((tmp_path / "out.jsonl").read_text())
     assert row["_file"].endswith("rows.jsonl") and row["_line"] == 1 and row[f"own_{own}"] == 5
+
+
+def turns(asked: str, said: str) -> list[dict[str, str]]:
+    return [{"role": "user", "content": asked}, {"role": "assistant", "content": said}]
+
+
+BEFORE = [*turns("hi there", "hello to you"), *turns("and you?", "fine")]
+
+
+@pytest.mark.parametrize("names", [("question", "answer"), ("prompt", "completion"), ("problem", "solution")])
+@pytest.mark.parametrize(
+    "more",
+    [
+        {"history": BEFORE},
+        {"few_shot": BEFORE},
+        {"context": BEFORE},
+        {"raw": json.dumps(BEFORE)},
+        {"earlier": [*BEFORE, {"role": "user", "content": "What is the capital?"}]},  # its answer is the pair's
+        {"judge_messages": turns("Judge this.", "score 5")},
+        {"judge_messages": turns("Judge 'What is the capital?' with the answer 'It is called Town1.'", "score 5")},
+    ],
+)
+def test_turns_of_something_else_than_a_pairs_question_are_a_column(
+    names: tuple[str, str], more: dict[str, Any], write: Write, tmp_path: Path
+) -> None:
+    pair = dict(zip(names, ("What is the capital?", "It is called Town1."), strict=True))
+    pool = ingest([write("rows.jsonl", [{**pair, **more}])], tmp_path / "pool").pool
+    assert (pool.texts(), pool.metas()) == (["What is the capital?\nIt is called Town1."], [more])
+
+
+@pytest.mark.parametrize(
+    "told",
+    [
+        turns("What is the  capital?", "Let me think. It is Town1."),
+        turns("Return the answer in \\boxed{}. What is the capital?", "It is \\boxed{Town1}."),
+        [*BEFORE, *turns("What is the capital?", "Town1")],
+        [*turns("What is the capital?", "Town1"), *BEFORE],
+    ],
+)
+def test_turns_that_ask_a_pairs_question_and_say_more_are_named_first(told: Any, write: Write, tmp_path: Path) -> None:
+    file = write("rows.jsonl", [{"question": "What is the capital?", "answer": "Town1", "told": told}])
+    with pytest.raises(PoolError, match=r"turns in the column 'told'.*--map messages=told`"):
+        ingest([file], tmp_path / "pool")
+
+
+def test_examples_with_the_same_instruction_are_a_column(write: Write, tmp_path: Path) -> None:
+    row = {"instruction": "Sum it up.", "input": "A long text.", "output": "Short."}
+    more = {"examples": turns("Sum it up.\nAnother text.", "Another.")}
+    pool = ingest([write("rows.jsonl", [{**row, **more}])], tmp_path / "pool").pool
+    assert pool.metas() == [more]
+
+
+@pytest.mark.parametrize(
+    "more",
+    [
+        {"generated_question": "Which town is called Town1, the capital of the country?"},
+        {"generated_prompt": "Draw Town1, a capital with a river, in the style of an old map."},
+        {"generated_by": "a model of that kind"},
+        {"generation": "the third generation of data"},
+        {"data_generation": "the third generation of data"},
+    ],
+)
+@pytest.mark.parametrize("names", [("question", "answer"), ("problem", "solution"), ("instruction", "output")])
+def test_what_was_generated_and_answers_nothing_is_a_column(
+    names: tuple[str, str], more: dict[str, Any], write: Write, tmp_path: Path
+) -> None:
+    row = {**dict(zip(names, ("What is the capital?", "Town1"), strict=True)), **more}
+    pool = ingest([write("rows.jsonl", [row])], tmp_path / "pool").pool
+    assert (pool.texts(), pool.metas()) == (["What is the capital?\nTown1"], [more])
+
+
+LONG = "The country has one river, on which its capital lies."
+CODE = "def town(number):\n    return f'Town{number}'"
+
+
+@pytest.mark.parametrize(
+    ("given", "generated", "is_bare"),
+    [
+        ("Town1", f"{LONG} So it is Town1.", True),
+        ("Town1", f"{LONG} It might be another one. {LONG} So it is Town2.", True),
+        (CODE, f"Let us write a function for it.\n```python\n{CODE}\n```", False),  # as OpenCodeReasoning-2 has it
+    ],
+)
+@pytest.mark.parametrize("name", ["generation", "r1_generation", "generated_answer", "generated_text"])
+def test_what_was_generated_to_work_out_the_response_is_named_first(
+    name: str, given: str, generated: str, is_bare: bool, write: Write, tmp_path: Path
+) -> None:
+    file = write("rows.jsonl", [{"question": "Q?", "solution": given, name: generated}])
+    with pytest.raises(PoolError, match=f"the column '{name}' with longer text beside 'solution'") as error:
+        ingest([file], tmp_path / "pool")
+    assert ("which may be a bare result" in str(error.value)) is is_bare
+    assert f"--map prompt=question,response={name}`" in str(error.value)
+
+
+def test_a_generation_beside_a_long_response_of_its_own_is_a_column(write: Write, tmp_path: Path) -> None:
+    row = {"problem": "Q?", "solution": LONG, "r1_generation": f"Something else altogether. {LONG[:-1]}, they say."}
+    assert ingest([write("rows.jsonl", [row])], tmp_path / "pool").pool.texts() == [f"Q?\n{LONG}"]

@@ -79,6 +79,28 @@ def test_a_study_stops_where_neither_of_its_first_two_evaluations_can_train(
     assert one.journal.of("finished")
 
 
+def test_a_study_without_memory_goes_on_with_other_settings_of_memory(
+    study_config: Path, tmp_path: Path, ends: Any
+) -> None:
+    """The message told to start a new study, although these settings may change; the same command said it again."""
+
+    def without_memory(job: EvaluationJob) -> EvaluationResult:
+        return EvaluationResult.failed(job, "Out of memory.")
+
+    def tokens(count: int) -> StudyConfig:
+        return config_of(study_config, "search.batch=1", f"evaluation.sft.micro_batch_tokens={count}")
+
+    ends(without_memory)
+    with pytest.raises(StudyError, match=r"none of the first 2 .*micro_batch_tokens.* the same command goes on"):
+        run_study(tokens(4096), tmp_path / "study")
+    with pytest.raises(StudyError, match=r"none of the first 4 evaluations .*\(t003: Out of memory\.; t004: "):
+        run_study(tokens(2048), tmp_path / "study")  # two more show whether these help
+    ends(lambda _: None)
+    study = run_study(tokens(1024), tmp_path / "study")
+    assert [bool(trial.failure) for trial in study.all_trials()] == [True, True, True, True, False]
+    assert study.journal.of("finished")
+
+
 def test_an_evaluation_lost_to_the_machine_runs_again_and_changes_no_decision(
     study_config: Path, tmp_path: Path, ends: Any
 ) -> None:

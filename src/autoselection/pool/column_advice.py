@@ -38,7 +38,9 @@ _RESPONSE_WORDS = (
 )  # fmt: skip
 _NO_TEXT = ("id", "uuid", "source", "url", "date", "split", "category", "lang", "language", "rejected")
 #: What ends the name of a column that says something about a text, as ``problem_type`` does.
-_ABOUT = (*_NO_TEXT, "type", "name", "model")
+_NO_TEXT_ENDS = ("id", "uuid", "url", "type", "name")
+#: What ends such names and those of texts, as ``generation_model`` and ``natural_language``: proposed only where nothing else is.
+_ABOUT = (*_NO_TEXT, "model")
 #: Columns of bare results, by which answers are judged: proposed as an answer only where nothing else is one.
 _RESULTS = ("expected_answer", "final_answer", "gold_answer", "reference_answer", "ground_truth")
 #: Numbers, dates and times: what a text cell may be, a column of texts not.
@@ -86,9 +88,9 @@ def _proposal(records: Sequence[Record], columns: Sequence[str]) -> dict[str, st
     lists = [column for column in columns if any(is_conversation(record.get(column)) for record in records)]
     if lists:
         return {"messages": min(lists, key=lambda column: _rank(column, ("chosen", "message", "conversation")))}
-    texts = [column for column in columns if _is_text(records, column) and _words(column)[-1] not in _ABOUT]
-    whole = [column for column in texts if fold(column) not in _RESULTS]
-    texts = whole if len(whole) > 1 else texts
+    texts = [column for column in columns if _is_text(records, column) and _may_be_text(column)]
+    texts = _if_two([column for column in texts if _words(column)[-1] not in _ABOUT]) or texts
+    texts = _if_two([column for column in texts if fold(column) not in _RESULTS]) or texts
     prompt = _best(records, texts, _PROMPT_WORDS)
     response = _best(records, [column for column in texts if column != prompt], _RESPONSE_WORDS)
     others = [column for column in texts if column not in (prompt, response)]
@@ -98,6 +100,16 @@ def _proposal(records: Sequence[Record], columns: Sequence[str]) -> dict[str, st
     prompt = prompt or next(chosen, None)
     response = response or next(chosen, None)
     return {"prompt": prompt, "response": response} if prompt and response else None
+
+
+def _if_two(columns: list[str]) -> list[str] | None:
+    """Columns, if they are enough for a prompt and a response."""
+    return columns if len(columns) > 1 else None
+
+
+def _may_be_text(column: str) -> bool:
+    """Whether a column's name does not say that it holds something else than a prompt or a response."""
+    return fold(column) not in _NO_TEXT and _words(column)[-1] not in _NO_TEXT_ENDS
 
 
 def _best(records: Sequence[Record], columns: Sequence[str], words: Sequence[str]) -> str | None:

@@ -9,41 +9,101 @@ from typing import Any
 from autoselection.conversation import Message
 from autoselection.pool.json_reader import Record
 from autoselection.pool.turns import ROLES, holds_turns, is_turn
-from autoselection.pool.values import fold, is_blank, peeked, transposed
+from autoselection.pool.values import fold, is_blank, is_missing, peeked, transposed
 from autoselection.wording import command_line
 
 #: Longer columns beside ``answer`` that are the response itself, or what leads to the answer.
-_RESPONSES = ("solution", "response", "completion", "output", "generation", "generated_solution")
+_RESPONSES = ("solution", "response", "completion", "output", "generated_solution")
 _REASONS = ("rationale", "explanation")
 #: Columns of preferences, which are known as such: who takes the rows all the same has decided.
 _SIDES = ("chosen", "rejected")
 #: Names of columns of what a model wrote, such as ``r1_generation``.
-_GENERATED = re.compile(r"(?:.*_)?generation|generated_.*")
+_GENERATED = re.compile(r"(?:.*_)?generation|generated_(?:solution|response|answer|text|output|completion)")
 #: Names of columns of reasoning that nothing reads by itself.
 _REASONINGS = ("reasoning", "thinking", "thought", "thoughts", "chain_of_thought", "cot", "reasoning_trace")
 #: Words from which on a text is one that was thought, and no setting such as ``on`` (count).
 _PROSE = 4
+#: Words from which on a text works a result out, and no longer says what made it or when (count).
+_WORKING = 20
 _TURNS = ("messages", "sharegpt")
 #: Columns that may hold the answer to turns that end with a question.
 _CONTINUING = ("response", "completion", "answer", "output")
+#: Share of the first rows with such a column whose turns must end with a question, so that it is the answer: of a row whose
+#: turns hold answers already, and of one whose turns hold none.
+_NEARLY_ALL, _MOST = 0.9, 0.5
 
 Messages = Sequence[Message]
 
 
-def answer_beside(row: Mapping[str, Any], turns: Any) -> str | None:
+def answer_beside(row: Mapping[str, Any], turns: Any, unanswered: Mapping[str, float]) -> str | None:
     """The field of a row that answers its turns, where these end with a question or a result; None if there is none.
 
     Args:
         row: by the names that ``formats`` reads.
         turns: the row's turns, as it holds them.
+        unanswered: see :func:`unanswered_shares`; a field that it does not have is the answer.
     """
-    answer = next((name for name in _CONTINUING if completion_of(row.get(name)) is not None), None)
-    if answer is None:
+    filled = _may_answer(row)
+    roles = _roles(turns) if filled else []
+    if not _is_unanswered(roles):
         return None
+    least = _NEARLY_ALL if _holds_answers(roles) else _MOST
+    return next((name for name in filled if unanswered.get(name, 1.0) >= least), None)
+
+
+def unanswered_shares(rows: Sequence[tuple[Mapping[str, Any], Any]]) -> dict[str, float]:
+    """For each field that may be an answer: the share of the rows having it whose turns end with a question or a result.
+
+    Turns that end with their answer show that the field is something else, such as a label.
+
+    Args:
+        rows: a file's first rows by the names that ``formats`` reads, each with its turns.
+    """
+    ends: dict[str, list[bool]] = {}
+    for row, turns in rows:
+        roles = _roles(turns)
+        for name in _may_answer(row) if roles else ():
+            ends.setdefault(name, []).append(_is_unanswered(roles))
+    return {name: sum(found) / len(found) for name, found in ends.items()}
+
+
+def unread_answer(
+    rows: Sequence[tuple[Mapping[str, Any], Any]], unanswered: Mapping[str, float], names: Mapping[str, str]
+) -> str | None:
+    """A remark on a column that stays one beside turns that end with what the user says.
+
+    Args:
+        rows, unanswered: see :func:`unanswered_shares`.
+        names: from the names that ``formats`` reads to those of the file, where they differ.
+    """
+    for row, turns in rows:
+        if _is_unanswered(_roles(turns)) and (filled := _may_answer(row)) and not answer_beside(row, turns, unanswered):
+            return (
+                f"some of its turns end with what the user says; the column {names.get(filled[0], filled[0])!r} beside them stays a "
+                "column, as turns with answers of their own have it too"
+            )
+    return None
+
+
+def _may_answer(row: Mapping[str, Any]) -> list[str]:
+    """The fields of a row that may hold the answer to its turns."""
+    return [name for name in _CONTINUING if completion_of(row.get(name)) is not None]
+
+
+def _holds_answers(roles: Sequence[str | None]) -> bool:
+    """Whether turns may be whole although they end with the user's: who has an answer may but say thanks."""
+    return roles[-1] == "user" and "assistant" in roles
+
+
+def _is_unanswered(roles: Sequence[str | None]) -> bool:
+    return bool(roles) and roles[-1] in ("user", "tool")
+
+
+def _roles(turns: Any) -> list[str | None]:
+    """The roles of turns as a row holds them; none of anything else."""
     turns = peeked(turns)
     turns = transposed(turns) if isinstance(turns, dict) else turns
-    last = _role(turns[-1]) if isinstance(turns, list) and turns else None
-    return answer if last in ("user", "tool") else None
+    return list(map(_role, turns)) if isinstance(turns, list) else []
 
 
 def completion_of(value: Any) -> Any:
@@ -98,7 +158,8 @@ def _said(messages: Messages) -> list[tuple[str, str]]:
 def rival_of(records: Sequence[Record], columns: Mapping[str, str]) -> tuple[str, str, str] | None:
     """What the user has to choose between, where a likelier response stands beside that which would be read.
 
-    That is a longer text beside ``answer`` or beside what a model generated, or turns in a column of any name.
+    That is a longer text beside ``answer``, what a model generated to work out the response, or turns in a column of any
+    name that ask the same.
 
     Args:
         records: a file's first rows.
@@ -110,10 +171,11 @@ def rival_of(records: Sequence[Record], columns: Mapping[str, str]) -> tuple[str
     answer = columns.get("response")
     if answer is None:
         return None
+    asked = [columns[role] for role in ("prompt", "input") if role in columns]
     named = {fold(column): column for record in records for column in record if column not in columns.values()}
     bare = as_map(columns)
     for name, held in named.items():
-        if name not in _SIDES and _has_other_turns(records, held, answer):
+        if name not in _SIDES and _has_other_turns(records, held, asked, answer):
             said = f"turns in the column {held!r}, which answer otherwise than {answer!r}"
             return said, as_map({"messages": held}), bare
     likely = (*_RESPONSES, *_REASONS) if fold(answer) == "answer" else ()
@@ -121,22 +183,63 @@ def rival_of(records: Sequence[Record], columns: Mapping[str, str]) -> tuple[str
         column = named.get(name)
         if column is None or not _is_longer(records, column, answer):
             continue
-        if name in likely or _is_prose(records, column):
+        if name in likely or _works_out(records, column, answer):
             likelier = {**columns, "reasoning" if name in _REASONS else "response": column}
-            said = f"the column {column!r} with longer text beside {answer!r}, which may be a bare result"
+            why = "" if _is_prose(records, answer) else ", which may be a bare result"
+            said = f"the column {column!r} with longer text beside {answer!r}{why}"
             return said, as_map(likelier), bare
     return None
 
 
-def _has_other_turns(records: Sequence[Record], column: str, response: str) -> bool:
-    """Whether a column holds turns with other answers than the response, or with more, in most rows."""
+def _has_other_turns(records: Sequence[Record], column: str, asked: Sequence[str], response: str) -> bool:
+    """Whether a column holds, in most rows, turns that ask what a pair asks and answer it otherwise, or go on.
+
+    Examples and earlier turns ask something else; a turn that has the response besides the question asks to judge it.
+
+    Args:
+        asked: the columns of the pair's prompt.
+        response: that of its response.
+    """
     other = 0
     for record in records:
         turns = peeked(record.get(column))
-        if holds_turns(turns):
-            said = [turn.get("content", turn.get("value")) for turn in turns if _role(turn) == "assistant"]
-            other += bool(said) and [str(text).strip() for text in said] != [str(record.get(response)).strip()]
+        texts = [text for name in asked if (text := _plain(record.get(name)))]
+        if not holds_turns(turns) or not texts:
+            continue
+        given = _plain(record.get(response))
+        said = [(_role(turn), _plain([turn])) for turn in turns]
+        asks = [role == "user" and _asks(text, texts, given) for role, text in said]
+        answers = [text for role, text in said if role == "assistant"]
+        behind = said[asks.index(True) + 1 :] if any(asks) else []
+        other += any(role == "assistant" for role, _ in behind) and answers != [given]
     return 2 * other > len(records)
+
+
+def _asks(text: str, asked: Sequence[str], response: str) -> bool:
+    """Whether a turn holds all texts of a prompt, and not the response besides."""
+    if not all(part in text for part in asked):
+        return False
+    for part in asked:
+        text = text.replace(part, "", 1)
+    return not response or response not in text
+
+
+def _plain(value: Any) -> str:
+    """A text or a number as text, whatever its white space; of turns the last one's; nothing of anything else."""
+    turns = peeked(value)
+    if holds_turns(turns):
+        value = turns[-1].get("content", turns[-1].get("value"))
+    return " ".join(str(value).split()) if isinstance(value, (str, int, float)) and not is_missing(value) else ""
+
+
+def _works_out(records: Sequence[Record], column: str, result: str) -> bool:
+    """Whether a column holds, in most rows with a result, text that leads to it: that has it, or is long beside a bare one."""
+    found = [(_plain(record.get(column)), given) for record in records if (given := _plain(record.get(result)))]
+    works = 0
+    for text, given in found:
+        words, bare = len(text.split()), len(given.split()) < _PROSE
+        works += words >= _PROSE and (given in text or (bare and words >= _WORKING))
+    return 2 * works > len(found)
 
 
 def _is_longer(records: Sequence[Record], column: str, than: str) -> bool:

@@ -8,7 +8,9 @@ that were found and, where there is a likely reading, with the command for it.
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from difflib import get_close_matches
 from itertools import chain
@@ -25,6 +27,8 @@ from autoselection.pool.column_choice import (
     completion_of,
     rival_of,
     turns_first,
+    unanswered_shares,
+    unread_answer,
     unread_reasoning,
     whole_reading,
 )
@@ -137,6 +141,7 @@ class ColumnLayout:
         source_field: column of the row's source, as wanted.
         dialect: what the rows are written in, if not in the format itself.
         told: the first rows told the format: a later row of a shape akin to it is read as what it is.
+        unanswered: what they tell of columns beside their turns, see ``unanswered_shares``.
         remarks: what people should know of the choice.
         read_as: what the last row was read as.
     """
@@ -148,6 +153,7 @@ class ColumnLayout:
     source_field: str = "source"
     dialect: Dialect | None = None
     told: bool = False
+    unanswered: Mapping[str, float] = field(default_factory=dict)
     remarks: tuple[str, ...] = ()
     read_as: str = ""
     _plans: dict[tuple[str, ...], dict[str, str]] = field(default_factory=dict)
@@ -267,11 +273,25 @@ class ColumnLayout:
             view: the row in the fields of the format.
         """
         name = _TURNS_FIELDS.get(row_format)
-        if name is None or not self.told or (answer := answer_beside(given, view.get(name))) is None:
+        if name is None or not self.told or (answer := answer_beside(given, view.get(name), self.unanswered)) is None:
             return None
-        if dialect is None and any(row_format in other.over for other in dialects_of([given])):
-            return None  # a log, whose answer is not the text that it stands in
-        return name, answer
+        return None if dialect is None and _is_log(row_format, given) else (name, answer)
+
+    def turns_in(self, records: Iterable[Record]) -> list[tuple[Record, Any]]:
+        """The rows of whole turns by the names that ``formats`` reads, without what their dialect reads, each with its turns."""
+        name = _TURNS_FIELDS.get(self.format)
+        rows: list[tuple[Record, Any]] = []
+        if name is None:
+            return rows
+        for record in records:
+            view = self.view(record, self.plan(record))
+            if self.dialect is None and not _is_log(self.format, view):
+                rows.append((view, view.get(name)))
+            elif self.dialect is not None and self.dialect.fits(view):
+                with suppress(RowError):
+                    turns = self.dialect.rewrite(view, Counter()).get(name)
+                    rows.append(({own: view[own] for own in view.keys() - self.dialect.used}, turns))
+        return rows
 
     def _akin(self, view: Record) -> Iterable[tuple[RowFormat, Dialect | None]]:
         """What else a row may be that the file's format cannot read: the first rows do not show all shapes."""
@@ -302,8 +322,9 @@ class ColumnLayout:
             unused = {columns[name] for name in (first, *others) if name in columns} - used
             if any(not is_missing(record[name]) for name in unused) or (unused and columns.get(first) in used):
                 return None
-        response = next((renamed[name] for name in ("completion", "output") if name in renamed), None)
-        return None if response is not None and rival_of([record], {"response": response}) else renamed
+        names = _ALPACA if self.format == "alpaca" else _PROMPTED
+        pair: dict[str, str] = {role: renamed[name] for role, name in names.items() if name in renamed}
+        return None if rival_of([record], pair) else renamed
 
     def roles(self, records: Iterable[Record]) -> dict[str, str]:
         """The columns of texts by their roles in a map; none where rows hold whole turns, or are written in a dialect."""
@@ -346,6 +367,11 @@ class ColumnLayout:
         """Name and value of the row's source."""
         column = plan.get("@source", self.source_field)
         return column, record.get(column)
+
+
+def _is_log(row_format: RowFormat, row: Record) -> bool:
+    """Whether a row that fits a format is written in a dialect: the answer of a log is not the text that it stands in."""
+    return any(row_format in dialect.over for dialect in dialects_of([row]))
 
 
 def _continued(given: Record, view: Record, turns: str, answer: str) -> Record:
@@ -434,7 +460,9 @@ def layout_of(
         id_field, source_field = own("id", request.id_field), own("source", request.source_field)
         dialect = row_format if isinstance(row_format, Dialect) else DIALECTS.get(row_format)
         base = row_format if dialect is None else dialect.base
-        return ColumnLayout(base, renamed, exclusive, id_field, source_field, dialect, told)  # type: ignore[arg-type]
+        found = ColumnLayout(base, renamed, exclusive, id_field, source_field, dialect, told)  # type: ignore[arg-type]
+        found.unanswered = unanswered_shares(found.turns_in(records)) if told else {}
+        return found
 
     def told(row_format: str, renamed: Mapping[str, str], *remarks: str) -> ColumnLayout:
         """The layout that the first rows tell, unless a likelier answer stands beside the one that it would take."""
@@ -446,8 +474,12 @@ def layout_of(
                 f"{path} has {said}: name what is to be learnt (in a configuration: pool.ingest.map), "
                 f"`{command} --map {likelier}` or `{command} --map {bare}`."
             )
-        reasoning = unread_reasoning(records, columns, command)
-        found.remarks = (*remarks, *([reasoning] if reasoning is not None else []))
+        names = {wanted: column for record in records for wanted, column in found.plan(record).items()}
+        own = (
+            unread_reasoning(records, columns, command),
+            unread_answer(found.turns_in(records), found.unanswered, names),
+        )
+        found.remarks = (*remarks, *(remark for remark in own if remark is not None))
         return found
 
     if described is not None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from contextlib import closing
 from pathlib import Path
@@ -40,8 +41,10 @@ from autoselection.study.phase import study_phase
 from autoselection.study.prepare import Contamination, Prepared
 from autoselection.study.references import watched_tasks
 from autoselection.study.rounds import open_search, study_ledger, trial_ledger
+from autoselection.study.settings import SPEED
 from autoselection.study.study import Study, check_folder
 from autoselection.study.tracked import Tracking, check_installed, tracking
+from autoselection.study.trials import Trial
 from autoselection.system import MACHINE_ERRNOS, told, unmasked
 
 #: A search of which so many evaluations fail at its beginning, and all, is not gone on with.
@@ -134,17 +137,27 @@ def _search(study: Study, prepared: Prepared, executor: Executor, tracker: Track
 def _stop_if_none_trains(study: Study) -> None:
     """Stop a study of which not one of two evaluations and more could be trained and scored.
 
+    A study whose settings of time and memory changed since then goes on, until two more have failed with these.
+
     Raises:
         StudyError: that is so; their results are kept.
     """
-    tried = [trial for trial in study.all_trials() if trial.results]
-    if len(tried) >= _FIRST and all(trial.failure for trial in tried):
-        why = "; ".join(f"{trial.id}: {trial.failure}" for trial in tried[:_FIRST])
+    tried = _tried(study)
+    changes = study.journal.of(SPEED)
+    since = len(tried) - (len(_tried(study, changes[-1]["seq"])) if changes else 0)
+    if since >= _FIRST and all(trial.failure for trial in tried):
+        why = "; ".join(f"{trial.id}: {trial.failure}" for trial in tried[-since:][:_FIRST])
         raise StudyError(
             f"{study.path}: none of the first {len(tried)} evaluations could be trained and scored ({why}) Fix that "
-            "(autoselection doctor CONFIG checks it) and start a new study in another folder: other settings make another "
-            "study."
+            "(autoselection doctor CONFIG checks it) and start a new study in another folder, as other settings make another "
+            "study; with other settings of time and memory (evaluation.sft.micro_batch_tokens, gradient_checkpointing) the same "
+            "command goes on, and these evaluations stay counted."
         )
+
+
+def _tried(study: Study, before: float = math.inf) -> list[Trial]:
+    """The trials that have results, by the journal or by its events before this number."""
+    return [trial for trial in study.all_trials(before) if trial.results]
 
 
 def _judge(study: Study, prepared: Prepared, executor: Executor, incumbent: Incumbent) -> None:

@@ -38,9 +38,9 @@ if TYPE_CHECKING:
 LONGEST = 64 << 20
 #: Stop texts that the protocol allows; answers are cut at all of them when they arrive.
 _MOST_STOPS = 4
-#: What is left of the header of a Harmony channel where a server takes its marks out of an answer (``finalParis``); a word
-#: that an answer begins with is none.
-_STRIPPED = re.compile(r"\A(analysis|final)(?=\S)(?!(?:ly|ity|i[sz]e|ist)\b|[.,:;!?])")
+#: What is left of the header of a Harmony channel where a server takes its marks out of an answer (``finalParis``). Words that
+#: an answer begins with are none (``final-year``, ``analysis/42``), nor are longer words (``finals``), which go on in small letters.
+_STRIPPED = re.compile(r"\A(analysis|final)(?=[^\s_.,:;!?'’/=)\]\-‐‑–—]|-\d)")
 #: What rounding may make of a log-probability of 0.
 _ABOVE_ZERO = 0.01
 
@@ -301,7 +301,7 @@ class EndpointLM:
 
         def ask(each: Question) -> tuple[str, bool]:
             text, full = self._endpoint.chat(each.messages, each.generation, self._seed)
-            return _STRIPPED.sub(r"<|channel|>\1<|message|>", text) if self._has_channels else text, full
+            return _with_channel(text) if self._has_channels else text, full
 
         return self._side_by_side(ask, asked)
 
@@ -338,6 +338,14 @@ class EndpointLM:
                     thread.join()
             raise
         return [answers[index] for index in range(len(asked))]
+
+
+def _with_channel(text: str) -> str:
+    """An answer with the header of its channel, of which a server may have left the bare name; as it is without one."""
+    found = _STRIPPED.match(text)
+    if found is None or text[found.end()].islower():
+        return text
+    return f"<|channel|>{found[1]}<|message|>{text[found.end() :]}"
 
 
 def _next(left: SimpleQueue[int]) -> int | None:

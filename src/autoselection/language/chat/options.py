@@ -5,11 +5,14 @@ from __future__ import annotations
 import datetime
 import hashlib
 import json
+from collections.abc import Iterable
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import Any, Literal
 
 from autoselection.errors import EvaluationError
+from autoselection.language.chat.tokens import ROLE_MARK
 from autoselection.system import expanded
 from autoselection.wording import suggestion
 
@@ -87,7 +90,7 @@ class ChatOptions:
         """
         given = self.text(folder)
         texts = own_templates(folder) if given is None else {"": given}
-        return _digest([sorted(texts.items()), *self.besides(), *_later_rules("".join(texts.values()))])
+        return _digest([sorted(texts.items()), *self.besides(), *_later_rules("".join(texts.values()), folder)])
 
     def besides(self) -> list[str]:
         """What differs from the usual besides the template."""
@@ -96,16 +99,55 @@ class ChatOptions:
         return [f"{name}: {getattr(self, name)}" for name in names]
 
 
+#: What changed for marks of roles that a tokenizer does not mark as special, see ``control_tokens``.
+_ROLES_ARE_TEXT = "marks of roles in row text are text"
 #: What templates write whose conversations earlier versions encoded otherwise, and what has changed since.
 _LATER_RULES = {
     "<|START_OF_TURN_TOKEN|>": "the header behind an answer is none of its tokens",  # Command A and R7B
     "<|channel|>": "answers behind calls begin with their channel",  # gpt-oss
-    "｜>": "marks of roles in row text are text",  # DeepSeek
+    "｜>": _ROLES_ARE_TEXT,  # DeepSeek
 }
 
 
-def _later_rules(text: str) -> list[str]:
-    return [rule for mark, rule in _LATER_RULES.items() if mark in text]
+def _later_rules(text: str, folder: Path) -> list[str]:
+    found = [rule for mark, rule in _LATER_RULES.items() if mark in text]
+    if (
+        _ROLES_ARE_TEXT not in found
+        and ROLE_MARK.search(text)
+        and any(mark in text for mark in _unmarked_roles(folder))
+    ):
+        found.append(_ROLES_ARE_TEXT)
+    return found
+
+
+def _unmarked_roles(folder: Path) -> set[str]:
+    """The added tokens spelled as marks of roles that a model's tokenizer does not mark as special."""
+    config, vocabulary = folder / "tokenizer_config.json", folder / "tokenizer.json"
+    special = dict(_added_tokens(vocabulary, vocabulary.stat().st_mtime_ns)) if vocabulary.is_file() else {}
+    written = _json(config) if config.is_file() else None
+    added = written.get("added_tokens_decoder") if isinstance(written, dict) else None
+    special |= _special_by_text(added.values()) if isinstance(added, dict) else {}  # it has the last word
+    return {text for text, is_special in special.items() if not is_special and ROLE_MARK.fullmatch(text)}
+
+
+@lru_cache(maxsize=8)
+def _added_tokens(vocabulary: Path, changed: int) -> dict[str, bool]:
+    """The added tokens of a ``tokenizer.json``, which may be large, and whether each is special.
+
+    Args:
+        changed: when the file was changed last (ns).
+    """
+    written = _json(vocabulary)
+    added = written.get("added_tokens") if isinstance(written, dict) else None
+    return _special_by_text(added if isinstance(added, list) else ())
+
+
+def _special_by_text(tokens: Iterable[Any]) -> dict[str, bool]:
+    return {
+        token["content"]: token.get("special") is True
+        for token in tokens
+        if isinstance(token, dict) and isinstance(token.get("content"), str)
+    }
 
 
 def _digest(value: Any) -> str:

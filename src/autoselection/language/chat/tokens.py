@@ -20,7 +20,7 @@ _STAND_INS = ("\ue0f4", "\ue0f5", "\U000fe0f4", "\U000fe0f5")
 
 
 #: How tokens are spelled that stand for roles and turns.
-_ROLE = re.compile(r"<\|[^<>|\s]+\|>|<｜[^<>｜\s]+｜>")
+ROLE_MARK = re.compile(r"<\|[^<>|\s]+\|>|<｜[^<>｜\s]+｜>")
 
 
 def control_tokens(tokenizer: PreTrainedTokenizerBase) -> dict[int, str]:
@@ -34,7 +34,7 @@ def control_tokens(tokenizer: PreTrainedTokenizerBase) -> dict[int, str]:
     found = dict(zip(tokenizer.all_special_ids, map(str, tokenizer.all_special_tokens), strict=True))
     for number, token in tokenizer.added_tokens_decoder.items():
         text = str(token)
-        if token.special or (_ROLE.fullmatch(text) and text in written):
+        if token.special or (ROLE_MARK.fullmatch(text) and text in written):
             found[number] = text
     return found
 
