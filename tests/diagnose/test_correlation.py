@@ -59,6 +59,15 @@ def test_lopsided_proxies_without_effect_seldom_exclude_zero(trials: int, differ
     assert chance / 200 < 0.13
 
 
+def test_means_of_the_same_number_are_no_proxy() -> None:
+    means = np.array([np.full(size, 0.1).mean() for size in np.random.default_rng(0).integers(300, 4000, 12)])
+    assert len(set(means.tolist())) > 2  # by how they were summed
+    assert correlate(means, np.arange(12.0)).reason == "the proxy is the same in all trials"
+    assert correlate(np.arange(12.0), means).reason == "the score is the same in all trials"
+    some = np.append(means, [0.2, 0.05, 0.3])
+    assert correlate(np.arange(15.0), some) == correlate(np.arange(15.0), some.round(9))
+
+
 def test_of_proxies_that_could_not_be_correlated_nothing_else_is_said() -> None:
     same = [Proxy("a", "state", np.ones(9)), Proxy("b", "state", np.eye(9)[0])]
     assert diagnose("s", "dev", same, np.arange(9.0)).findings() == (

@@ -18,6 +18,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from autoselection.statistics import without_rounding
+
 Array = NDArray[np.float64]
 
 MIN_TRIALS = 8
@@ -86,7 +88,7 @@ class Correlation:
 
 
 def correlate(proxy: Array, truth: Array, *, seed: int = 0, resamples: int = RESAMPLES) -> Correlation:
-    """Correlate a proxy with the truth over trials.
+    """Correlate a proxy with the truth over trials; values that differ by rounding alone are ties.
 
     Args:
         proxy: one value a trial, NaN where there is none.
@@ -101,7 +103,7 @@ def correlate(proxy: Array, truth: Array, *, seed: int = 0, resamples: int = RES
     if x.shape != y.shape or x.ndim != 1:
         raise ValueError(f"correlate needs two vectors of one length, not {x.shape} and {y.shape}.")
     known = np.isfinite(x) & np.isfinite(y)
-    x, y = x[known], y[known]
+    x, y = without_rounding(x[known]), without_rounding(y[known])
     n = len(x)
     if n < MIN_TRIALS:
         return Correlation(n, None, None, f"too few trials: {n}, at least {MIN_TRIALS} are needed")

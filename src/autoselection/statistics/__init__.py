@@ -29,6 +29,7 @@ from autoselection.statistics.selection import (
     trial_noise,
 )
 from autoselection.statistics.shares import Share, share_interval
+from autoselection.statistics.ties import all_alike, without_rounding
 from autoselection.statistics.variance import VarianceComponents, crossed_components, table_components
 
 __all__ = [
@@ -47,6 +48,7 @@ __all__ = [
     "Share",
     "Spread",
     "VarianceComponents",
+    "all_alike",
     "best_probabilities",
     "bootstrap_interval",
     "chance_correlation",
@@ -76,4 +78,5 @@ __all__ = [
     "table_components",
     "table_score",
     "trial_noise",
+    "without_rounding",
 ]

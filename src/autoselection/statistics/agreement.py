@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from autoselection.statistics.bootstrap import Floats
+from autoselection.statistics.ties import all_alike, without_rounding
 
 
 @dataclass(frozen=True)
@@ -33,7 +34,7 @@ def rank_agreement(x: Floats, y: Floats, *, level: float = 0.95) -> RankAgreemen
     correlations of -0.5 to 0.9 in 95 to 100% of them, with ties and without. Up to seven pairs no interval excludes 0.
 
     Args:
-        x, y: a value of each measure for every thing, all finite.
+        x, y: a value of each measure for every thing, all finite; those that differ by rounding alone are ties.
 
     Returns:
         None of fewer than four pairs, or if a measure is the same for all.
@@ -42,6 +43,7 @@ def rank_agreement(x: Floats, y: Floats, *, level: float = 0.95) -> RankAgreemen
     from scipy.stats import rankdata
 
     n = len(x)
+    x, y = without_rounding(x), without_rounding(y)
     if n < 4 or np.ptp(x) == 0 or np.ptp(y) == 0:
         return None
     value = float(np.corrcoef(rankdata(x), rankdata(y))[0, 1])
@@ -87,7 +89,7 @@ def reliability(table: Floats) -> Reliability | None:
     residual = table - means[:, None] - table.mean(axis=0) + table.mean()
     freedom = (things - 1) * (items - 1)
     rest = float((residual**2).sum()) / freedom
-    if between <= 0.0:
+    if all_alike(means):
         return Reliability(0.0, 1.0)
     if rest <= 0.0:
         return Reliability(1.0, 0.0)
