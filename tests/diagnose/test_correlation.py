@@ -12,6 +12,7 @@ from autoselection.diagnose.correlation import interval
 from autoselection.diagnose.diagnosis import state_proxies
 from autoselection.recipes import state_vector
 from autoselection.signals import SignalTable
+from autoselection.statistics import rank_agreement
 
 PAIRS = st.lists(st.tuples(st.integers(-3, 3), st.integers(-3, 3)), min_size=2, max_size=25)
 
@@ -95,6 +96,41 @@ def test_missing_values_leave_their_trial_out() -> None:
     assert found.trials == 18 and found == correlate(x[keep], y[keep])
     assert found.spearman is not None
     assert found.spearman.low <= found.spearman.value <= found.spearman.high
+
+
+@pytest.mark.parametrize("sign", [1.0, -1.0])
+def test_eight_trials_in_the_same_order_may_be_luck(sign: float) -> None:
+    found, beside = (
+        correlate(np.arange(8.0), sign * np.arange(8.0)),
+        rank_agreement(np.arange(8.0), sign * np.arange(8.0)),
+    )
+    assert beside is not None
+    for estimate, least in ((found.spearman, 0.15), (found.kendall, 0.35)):
+        assert estimate is not None and estimate.excludes_zero and estimate.value == pytest.approx(sign)
+        assert min(abs(estimate.low), abs(estimate.high)) < least
+    assert (
+        found.spearman is not None
+        and found.spearman.low <= beside.low + 1e-9
+        and beside.high <= found.spearman.high + 1e-9
+    )
+
+
+@pytest.mark.parametrize(("trials", "correlation"), [(8, 0.9), (12, 0.5), (30, 0.9)])
+def test_intervals_hold_the_correlation_there_is(trials: int, correlation: float) -> None:
+    rng = np.random.default_rng(trials)
+
+    def drawn(count: int) -> np.ndarray:
+        x, other = rng.normal(size=(2, count))
+        return np.array([x, correlation * x + np.sqrt(1 - correlation**2) * other])
+
+    many, held = drawn(50_000), np.zeros(2)
+    true = spearmanr(*many).statistic, kendalltau(*many).statistic
+    for _ in range(300):
+        found = correlate(*drawn(trials), resamples=400)
+        for place, (estimate, value) in enumerate(zip((found.spearman, found.kendall), true, strict=True)):
+            assert estimate is not None
+            held[place] += estimate.low <= value <= estimate.high
+    assert (held / 300 > 0.92).all()
 
 
 def test_the_seed_decides_the_interval() -> None:
