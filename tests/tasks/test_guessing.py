@@ -18,6 +18,18 @@ def test_guessing_is_drawing_or_always_the_same_whichever_is_more() -> None:
     assert guessing_accuracy([TaskItem("1", "Is it?", "yes"), TaskItem("2", "Is it?", "no")]) == 0.5
 
 
+def test_always_yes_is_one_answer_however_it_is_spelled() -> None:
+    answers = ["Yes"] * 3 + ["yes"] * 2 + ["true"] + ["No"] * 2 + ["no", "False"]
+    items = [TaskItem(str(place), "Is it?", answer) for place, answer in enumerate(answers)]
+    assert guessing_accuracy(items) == 0.6
+
+
+def test_always_the_last_option_is_one_answer_however_many_there_are() -> None:
+    items = [item("C", 3), item("D", 4)] * 7 + [item("A", 3), item("A", 4), item("B", 4)] * 2
+    assert guessing_accuracy(items) == 14 / 20
+    assert guessing_accuracy([item("B", 3), item("B", 4)] * 3 + [item("A", 3)]) == 6 / 7  # from the first, too
+
+
 def test_a_model_is_above_chance_when_its_interval_is() -> None:
     assert knowledge(0.25, 100, 0.2).at_chance and not knowledge(0.29, 100, 0.2).at_chance
     assert knowledge(0.12, 100, 0.2).at_chance  # worse than guessing knows no more
