@@ -12,8 +12,8 @@ def item(answer: str, choices: int = 4) -> TaskItem:
 def test_guessing_is_drawing_or_always_the_same_whichever_is_more() -> None:
     even = [item(letter) for letter in "ABCD"] * 5
     assert guessing_accuracy(even) == 0.25
-    several = [item("A", 2), item("B", 2), item("C", 4), item("D", 5)]
-    assert guessing_accuracy(several) == pytest.approx((1 / 2 + 1 / 2 + 1 / 4 + 1 / 5) / 4)
+    several = [item("A", 2), item("B", 2), item("C", 5), item("D", 8)]
+    assert guessing_accuracy(several) == pytest.approx((1 / 2 + 1 / 2 + 1 / 5 + 1 / 8) / 4)
     assert guessing_accuracy([*even, *[item("B")] * 20]) == 25 / 40
     assert guessing_accuracy([TaskItem("1", "Is it?", "yes"), TaskItem("2", "Is it?", "no")]) == 0.5
 
