@@ -160,14 +160,13 @@ def _chance(config: StudyConfig, scratch: Path) -> list[str]:
     from autoselection.tasks import has_options, knowledge, load_items
 
     asked = [
-        task.model_copy(update={"metric": "accuracy", "dev_limit": min(ASKED, task.dev_limit or ASKED)})
+        task.model_copy(update={"metric": "accuracy"})
         for task in config.tasks
         if has_options(task, load_items(task, "dev"))
     ]
     if not asked or not make_executor(config.executor).local:
         return []
-    metrics, failed = _untrained(config, asked, scratch)
-    said = failed
+    metrics, said = _untrained(config, asked, ASKED, scratch)
     for name, found in metrics.items():
         known = knowledge(found["accuracy"], int(found["items"]), found["guessing"])
         if known.at_chance:
@@ -187,14 +186,10 @@ def _right_answers(config: StudyConfig, scratch: Path) -> list[str]:
     from autoselection.executors import make_executor
     from autoselection.statistics import share_interval
 
-    asked = [
-        task.model_copy(update={"dev_limit": min(WRITTEN, task.dev_limit or WRITTEN)})
-        for task in config.tasks
-        if task.metric == "exact_match" and (task.weight or task.floor is not None)
-    ]
+    asked = [task for task in config.tasks if task.metric == "exact_match" and (task.weight or task.floor is not None)]
     if not asked or not make_executor(config.executor).local:
         return []
-    metrics, said = _untrained(config, asked, scratch)
+    metrics, said = _untrained(config, asked, WRITTEN, scratch)
     for name, found in metrics.items():
         items = int(found["items"])
         share = share_interval(found["exact_match"], items)
@@ -211,21 +206,35 @@ def _right_answers(config: StudyConfig, scratch: Path) -> list[str]:
 
 
 def _untrained(
-    config: StudyConfig, tasks: list[TaskConfig], scratch: Path
+    config: StudyConfig, tasks: list[TaskConfig], most: int, scratch: Path
 ) -> tuple[Mapping[str, Mapping[str, float]], list[str]]:
-    """Scores of the untrained model on dev by task and metric, or why there are none."""
+    """Scores of the untrained model on dev by task and metric, or why there are none.
+
+    Args:
+        most: items of a task that are scored (count), drawn from all of its dev: the first ones may be of one subtask.
+    """
     from autoselection.evaluation import evaluate
     from autoselection.ledger.wanted import Wanted, evaluation_job
+    from autoselection.tasks import load_items
 
-    limited = config.model_copy(update={"tasks": tuple(tasks)})
-    job = evaluation_job(limited, scratch, Wanted(None, 0, "dev"), scratch / "untrained", full_metrics=False)
-    try:
-        result = evaluate(job)
-    except AutoSelectionError as error:
-        return {}, [f"Not known, the untrained model cannot be scored: {error}"]
-    if result.failure is not None:
-        return {}, [f"Not known, the untrained model could not be scored: {result.failure}"]
-    return result.metrics, []
+    together: dict[float, list[TaskConfig]] = {}
+    for task in tasks:
+        scored = task.model_copy(update={"weight": 1.0})  # a guard may stand alone here
+        together.setdefault(min(1.0, most / len(load_items(task, "dev"))), []).append(scored)
+    metrics: dict[str, Mapping[str, float]] = {}
+    for share, alike in together.items():
+        own = config.model_copy(update={"tasks": tuple(alike)})
+        job = evaluation_job(
+            own, scratch, Wanted(None, 0, "dev", items=share), scratch / "untrained", full_metrics=False
+        )
+        try:
+            result = evaluate(job)
+        except AutoSelectionError as error:
+            return {}, [f"Not known, the untrained model cannot be scored: {error}"]
+        if result.failure is not None:
+            return {}, [f"Not known, the untrained model could not be scored: {result.failure}"]
+        metrics |= result.metrics
+    return {task.name: metrics[task.name] for task in tasks}, []
 
 
 def _few(config: StudyConfig) -> list[str]:

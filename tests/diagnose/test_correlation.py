@@ -12,6 +12,7 @@ from autoselection.diagnose.correlation import interval
 from autoselection.diagnose.diagnosis import state_proxies
 from autoselection.recipes import state_vector
 from autoselection.signals import SignalTable
+from autoselection.statistics import rank_agreement
 
 PAIRS = st.lists(st.tuples(st.integers(-3, 3), st.integers(-3, 3)), min_size=2, max_size=25)
 
@@ -59,6 +60,15 @@ def test_lopsided_proxies_without_effect_seldom_exclude_zero(trials: int, differ
     assert chance / 200 < 0.13
 
 
+def test_means_of_the_same_number_are_no_proxy() -> None:
+    means = np.array([np.full(size, 0.1).mean() for size in np.random.default_rng(0).integers(300, 4000, 12)])
+    assert len(set(means.tolist())) > 2  # by how they were summed
+    assert correlate(means, np.arange(12.0)).reason == "the proxy is the same in all trials"
+    assert correlate(np.arange(12.0), means).reason == "the score is the same in all trials"
+    some = np.append(means, [0.2, 0.05, 0.3])
+    assert correlate(np.arange(15.0), some) == correlate(np.arange(15.0), some.round(9))
+
+
 def test_of_proxies_that_could_not_be_correlated_nothing_else_is_said() -> None:
     same = [Proxy("a", "state", np.ones(9)), Proxy("b", "state", np.eye(9)[0])]
     assert diagnose("s", "dev", same, np.arange(9.0)).findings() == (
@@ -86,6 +96,41 @@ def test_missing_values_leave_their_trial_out() -> None:
     assert found.trials == 18 and found == correlate(x[keep], y[keep])
     assert found.spearman is not None
     assert found.spearman.low <= found.spearman.value <= found.spearman.high
+
+
+@pytest.mark.parametrize("sign", [1.0, -1.0])
+def test_eight_trials_in_the_same_order_may_be_luck(sign: float) -> None:
+    found, beside = (
+        correlate(np.arange(8.0), sign * np.arange(8.0)),
+        rank_agreement(np.arange(8.0), sign * np.arange(8.0)),
+    )
+    assert beside is not None
+    for estimate, least in ((found.spearman, 0.15), (found.kendall, 0.35)):
+        assert estimate is not None and estimate.excludes_zero and estimate.value == pytest.approx(sign)
+        assert min(abs(estimate.low), abs(estimate.high)) < least
+    assert (
+        found.spearman is not None
+        and found.spearman.low <= beside.low + 1e-9
+        and beside.high <= found.spearman.high + 1e-9
+    )
+
+
+@pytest.mark.parametrize(("trials", "correlation"), [(8, 0.9), (12, 0.5), (30, 0.9)])
+def test_intervals_hold_the_correlation_there_is(trials: int, correlation: float) -> None:
+    rng = np.random.default_rng(trials)
+
+    def drawn(count: int) -> np.ndarray:
+        x, other = rng.normal(size=(2, count))
+        return np.array([x, correlation * x + np.sqrt(1 - correlation**2) * other])
+
+    many, held = drawn(50_000), np.zeros(2)
+    true = spearmanr(*many).statistic, kendalltau(*many).statistic
+    for _ in range(300):
+        found = correlate(*drawn(trials), resamples=400)
+        for place, (estimate, value) in enumerate(zip((found.spearman, found.kendall), true, strict=True)):
+            assert estimate is not None
+            held[place] += estimate.low <= value <= estimate.high
+    assert (held / 300 > 0.92).all()
 
 
 def test_the_seed_decides_the_interval() -> None:

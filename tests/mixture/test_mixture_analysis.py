@@ -16,7 +16,7 @@ from autoselection.cli import app
 from autoselection.cli._outcome import run
 from autoselection.errors import ConfigError
 from autoselection.mixture import Analysis, ScoreColumns, analyse, column_place, column_weights, read_runs
-from autoselection.mixture.analysis import APART, distance, doubled, halved, nondominated
+from autoselection.mixture.analysis import APART, _compared, distance, doubled, halved, nondominated
 from autoselection.mixture.findings import short_names
 from autoselection.report.mixture import mixture_page, sentences, sheets, weights_said
 from autoselection.report.page import page_html
@@ -65,6 +65,12 @@ def test_predictions_of_left_out_runs_are_told_for_the_target(analysis: Analysis
     own = analysis.foretold[0]
     assert own.column is None and own.rank_correlation is not None and own.rank_correlation.value > 0.9
     assert own.error < 0.3 * own.spread
+
+
+def test_predictions_that_differ_by_rounding_rank_nothing() -> None:
+    mean, score = np.array([0.3, 0.1 + 0.2] * 3), np.arange(6.0)
+    for one, other in ((mean, score), (score, mean)):
+        assert _compared("loss", one, other, np.ones(6), -1.0).rank_correlation is None
 
 
 def test_best_mixtures_stay_within_what_was_seen_and_never_below_the_best_run(analysis: Analysis) -> None:

@@ -32,3 +32,11 @@ def test_nothing_is_found_before_three_scores(small):
     for score in (0.1, None, 0.2):
         controller.tell(Observation(controller.ask()[0].id, score))
     assert [finding.kind for finding in controller.findings] == ["failures"]
+
+
+def test_scores_that_differ_by_rounding_follow_nothing(small):
+    controller = SearchController(small.signals, SearchConfig(evaluations=10, proposals=12, min_rows=10))
+    controller.run(lambda c: Observation(c.id, 0.3 if c.number > 5 else 0.1 + 0.2))
+    assert len({trial.score for trial in controller.history}) == 2
+    assert "state" not in {finding.kind for finding in controller.findings}
+    assert all(each.leave_one_out is None for each in controller.rounds)

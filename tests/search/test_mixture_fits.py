@@ -47,3 +47,11 @@ def test_means_of_columns_and_of_leading_mixtures():
     assert found == pytest.approx(0.5 * shares[:, 0])
     candidates = np.array([[1.0, 0.0], [0.0, 1.0], [0.5, 0.5], [0.2, 0.8]])
     assert leading_mean(candidates, np.array([3.0, 1.0, 1.0, 2.0]), 2).tolist() == [0.25, 0.75]
+
+
+def test_losses_that_differ_by_rounding_are_alike():
+    shares = mixtures(30, 2)
+    losses = np.where(shares[:, 0] < 0.5, 0.1 + 0.2, 0.3)
+    assert by_mixing_law(shares, losses, shares).tolist() == [losses.mean()] * 30
+    found = predicted_mean(lambda x, y, wanted, seed: wanted[:, 0], shares, losses[:, None], np.ones(1), shares)
+    assert not found.any()

@@ -51,6 +51,17 @@ def test_what_is_certain_and_dominated_adds_nothing():
     assert found[0] == 0 and found[1] == pytest.approx(0.5**2 - 0.2**2) and found[2] > found[1]
 
 
+def test_a_difference_by_rounding_is_none():
+    low, high = 0.1 + 0.2, 0.3
+    assert low > high
+    assert front(np.array([[low, 0.1], [high, 0.2]])).tolist() == [False, True]
+    known = np.array([[low, 0.0], [high, 1.0]])
+    (found,) = expected_hypervolume_improvement(np.array([[high, 1.5]]), np.zeros((1, 2)), known)
+    assert found == pytest.approx(
+        0.5 * 0.1, rel=1e-6
+    )  # in units of 1, the usual of what has no range, above the reference
+
+
 def observed(small, candidate):
     off = np.flatnonzero(small.task == 3)
     tasks = {"wanted": small.score(candidate.rows), "kept": float(np.isin(off, candidate.rows).mean())}

@@ -7,7 +7,7 @@ from scipy.stats import spearmanr
 from autoselection.search import surrogate
 from autoselection.search.config import SurrogateConfig
 from autoselection.search.kernels import KernelParts, matern
-from autoselection.search.ranker import Point, log_expected_improvement
+from autoselection.search.ranker import Point, calibration, log_expected_improvement
 from autoselection.search.surrogate import leave_one_out, predict
 from autoselection.search.surrogate_inputs import Scale
 
@@ -121,6 +121,14 @@ def test_leave_one_out_is_the_prediction_of_a_model_that_never_saw_the_point(fea
     expected = spearmanr(scores, [prediction.mu for prediction in apart]).statistic
     found = leave_one_out(KernelParts(made, [], config, np.ones(60)), scores)
     assert found.correlation == pytest.approx(expected) and found.points == 9
+
+
+def test_ranks_of_scores_and_predictions_do_not_hang_on_a_last_bit():
+    low, high = 0.3, 0.1 + 0.2
+    up, mixed = np.arange(6.0), np.array([low, low, low, high, high, high])
+    assert calibration(up, mixed, np.zeros(6)) is None and calibration(mixed, up, np.zeros(6)) is None
+    tied, spelled = np.array([low, low, 1.0, 2.0, 3.0]), np.array([high, low, 1.0, 2.0, 3.0])
+    assert calibration(up[:5], spelled, np.zeros(5)) == calibration(up[:5], tied, np.zeros(5))
 
 
 @pytest.mark.parametrize(("features", "scale"), [("encoding", 1.0), ("state", 1.0), ("state", 30.0)])

@@ -70,3 +70,14 @@ def test_the_interval_of_a_share_is_wilsons() -> None:
     assert (found.low, found.high) == (pytest.approx(by_scipy.low), pytest.approx(by_scipy.high))
     assert share_interval(0.0, 10).low == pytest.approx(0.0) and share_interval(1.0, 10).high == pytest.approx(1.0)
     assert share_interval(0.5, 100, level=0.99).high > share_interval(0.5, 100).high
+
+
+def test_means_that_differ_in_their_last_bit_are_ties() -> None:
+    low, high = (float(np.mean([right / 50 for right in seeds])) for seeds in ((24, 31, 37), (29, 30, 33)))
+    assert low != high  # 92 of 150 right by both
+    same = np.array([low] * 4 + [high] * 4)
+    assert rank_agreement(np.arange(8.0), same) is None and rank_agreement(same, np.arange(8.0)) is None
+    some = np.append(same, [0.5, 0.7])
+    assert rank_agreement(some, np.arange(10.0)) == rank_agreement(np.where(some == high, low, some), np.arange(10.0))
+    alike = reliability(np.array([[0.0] * 5 + [low] * 5, [0.0] * 5 + [high] * 5]))
+    assert alike is not None and (alike.value, alike.p) == (0.0, 1.0)

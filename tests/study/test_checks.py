@@ -12,6 +12,7 @@ import pytest
 import torch
 import yaml
 
+from autoselection import doctor
 from autoselection.config import load_config
 from autoselection.demo import model_dir
 from autoselection.doctor import examine, examine_config
@@ -23,7 +24,7 @@ from autoselection.study import Study
 from autoselection.study.checks import check_setup, estimate_training
 from autoselection.study.prepare import prepare
 from autoselection.study.run import run_study
-from autoselection.tasks import few_items
+from autoselection.tasks import TaskItem, few_items, guessing_accuracy, some_items
 
 
 @pytest.fixture
@@ -359,6 +360,30 @@ def test_doctor_says_whether_the_untrained_model_is_at_chance(fresh: Any, tmp_pa
     (said,) = examine_config(guessed)["chance"]
     assert said.startswith("On 'boolean' the untrained model is at chance: ") and "of 40 items right" in said
     assert "guessing gets 25.0%. Until a training lifts it above that, right answers there are luck" in said
+
+
+def test_doctor_draws_the_items_it_asks_from_all_that_are_scored(
+    fresh: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of a file in the order of its subtasks the first ones are another task."""
+    items = [
+        {
+            "id": str(i),
+            "prompt": f"Which? {i}",
+            "choices": ["t", "u", "v", "w"],
+            "answer": "A" if i < 20 else "BCD"[i % 3],
+        }
+        for i in range(80)
+    ]
+    (tmp_path / "dev.jsonl").write_text("".join(json.dumps(item) + "\n" for item in items))
+    places = [f"tasks.1.{split}={tmp_path / 'dev.jsonl'}" for split in ("dev", "test", "target")]
+    monkeypatch.setattr(doctor, "ASKED", 20)
+    (said,) = examine_config(fresh("benchmarks_check=warn", "tasks.1.dev_limit=60", *places))["chance"]
+    drawn = some_items(
+        [TaskItem(item["id"], "", item["answer"], ("",) * 4) for item in items[:60]], "boolean", 1 / 3, 0
+    )
+    assert "of 20 items right" in said and f"guessing gets {guessing_accuracy(drawn):.1%}" in said
+    assert guessing_accuracy(drawn) < 1
 
 
 def test_doctor_warns_of_a_search_by_right_answers_that_the_model_never_writes(fresh: Any, tmp_path: Path) -> None:

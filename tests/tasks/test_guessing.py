@@ -12,10 +12,22 @@ def item(answer: str, choices: int = 4) -> TaskItem:
 def test_guessing_is_drawing_or_always_the_same_whichever_is_more() -> None:
     even = [item(letter) for letter in "ABCD"] * 5
     assert guessing_accuracy(even) == 0.25
-    several = [item("A", 2), item("B", 2), item("C", 4), item("D", 5)]
-    assert guessing_accuracy(several) == pytest.approx((1 / 2 + 1 / 2 + 1 / 4 + 1 / 5) / 4)
+    several = [item("A", 2), item("B", 2), item("C", 5), item("D", 8)]
+    assert guessing_accuracy(several) == pytest.approx((1 / 2 + 1 / 2 + 1 / 5 + 1 / 8) / 4)
     assert guessing_accuracy([*even, *[item("B")] * 20]) == 25 / 40
     assert guessing_accuracy([TaskItem("1", "Is it?", "yes"), TaskItem("2", "Is it?", "no")]) == 0.5
+
+
+def test_always_yes_is_one_answer_however_it_is_spelled() -> None:
+    answers = ["Yes"] * 3 + ["yes"] * 2 + ["true"] + ["No"] * 2 + ["no", "False"]
+    items = [TaskItem(str(place), "Is it?", answer) for place, answer in enumerate(answers)]
+    assert guessing_accuracy(items) == 0.6
+
+
+def test_always_the_last_option_is_one_answer_however_many_there_are() -> None:
+    items = [item("C", 3), item("D", 4)] * 7 + [item("A", 3), item("A", 4), item("B", 4)] * 2
+    assert guessing_accuracy(items) == 14 / 20
+    assert guessing_accuracy([item("B", 3), item("B", 4)] * 3 + [item("A", 3)]) == 6 / 7  # from the first, too
 
 
 def test_a_model_is_above_chance_when_its_interval_is() -> None:

@@ -90,7 +90,7 @@ def diagnose(
     seed: Annotated[int, seed_option("Seed of the bootstrap.")] = 0,
     as_json: Json = False,
 ) -> None:
-    """Correlate cheap numbers of a study or a reproduction with the score of the full evaluation, with bootstrap intervals."""
+    """Correlate cheap numbers of a study or a reproduction with the score of the full evaluation, with 95% intervals."""
     from autoselection.diagnose import diagnose_study, write_table
     from autoselection.report import print_diagnosis
     from autoselection.study import Study

@@ -1,4 +1,8 @@
-"""Rank correlations of a cheap number with the score of a full evaluation, with bootstrap intervals over trials.
+"""Rank correlations of a cheap number with the score of a full evaluation, with intervals over trials.
+
+An interval holds both the bootstrap's over trials and the normal one of so many pairs
+(:func:`~autoselection.statistics.spearman_interval`, :func:`~autoselection.statistics.kendall_interval`): every resample of trials
+in the same order is in that order, which says nothing of other trials.
 
 A resample of n trials is a vector of counts w. With the signs ``s_ij = sign(x_i - x_j)`` and ``t_ij = sign(y_i - y_j)``,
 
@@ -18,6 +22,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from autoselection.statistics import kendall_interval, spearman_interval, without_rounding
+
 Array = NDArray[np.float64]
 
 MIN_TRIALS = 8
@@ -32,7 +38,7 @@ _BLOCK = 250
 
 @dataclass(frozen=True)
 class Estimate:
-    """A statistic with its 95% percentile interval.
+    """A statistic with its 95% interval.
 
     Attributes:
         value: over all trials.
@@ -48,6 +54,10 @@ class Estimate:
     def excludes_zero(self) -> bool:
         """Whether the interval lies on one side of 0."""
         return self.low > 0 or self.high < 0
+
+    def holding(self, low: float, high: float) -> Estimate:
+        """The same with an interval that holds another one, too."""
+        return Estimate(self.value, min(self.low, low), max(self.high, high))
 
     def to_dict(self) -> dict[str, Any]:
         """Plain data: ``value``, ``ci95`` and ``excludes_zero``."""
@@ -86,7 +96,7 @@ class Correlation:
 
 
 def correlate(proxy: Array, truth: Array, *, seed: int = 0, resamples: int = RESAMPLES) -> Correlation:
-    """Correlate a proxy with the truth over trials.
+    """Correlate a proxy with the truth over trials; values that differ by rounding alone are ties.
 
     Args:
         proxy: one value a trial, NaN where there is none.
@@ -101,7 +111,7 @@ def correlate(proxy: Array, truth: Array, *, seed: int = 0, resamples: int = RES
     if x.shape != y.shape or x.ndim != 1:
         raise ValueError(f"correlate needs two vectors of one length, not {x.shape} and {y.shape}.")
     known = np.isfinite(x) & np.isfinite(y)
-    x, y = x[known], y[known]
+    x, y = without_rounding(x[known]), without_rounding(y[known])
     n = len(x)
     if n < MIN_TRIALS:
         return Correlation(n, None, None, f"too few trials: {n}, at least {MIN_TRIALS} are needed")
@@ -115,7 +125,11 @@ def correlate(proxy: Array, truth: Array, *, seed: int = 0, resamples: int = RES
     rho, tau = rank_correlations(x, y, np.ones((1, n)))
     # A resample of equal values shows no relation: left out, those that hold the few others would decide alone.
     rhos, taus = map(np.nan_to_num, rank_correlations(x, y, resample_counts(n, resamples, seed)))
-    return Correlation(n, interval(float(rho[0]), rhos), interval(float(tau[0]), taus))
+    return Correlation(
+        n,
+        interval(float(rho[0]), rhos).holding(*spearman_interval(float(rho[0]), n, level=LEVEL)),
+        interval(float(tau[0]), taus).holding(*kendall_interval(float(tau[0]), n, level=LEVEL)),
+    )
 
 
 @lru_cache(maxsize=8)

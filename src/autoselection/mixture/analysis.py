@@ -28,6 +28,7 @@ from autoselection.mixture.runs import FEWEST_RUNS, SAME_MIXTURE, Runs
 from autoselection.mixture.space import MixtureSpace, seen_bounds
 from autoselection.mixture.value import knowledge_gradient, variance_reduction
 from autoselection.search.ranker import CENTRAL_80
+from autoselection.statistics import all_alike, without_rounding
 from autoselection.wording import suggestion
 
 Array = NDArray[np.float64]
@@ -250,8 +251,8 @@ def _foretold(runs: Runs, model: MixtureModel, weights: Array) -> tuple[str, tup
 
 def _compared(column: str | None, mean: Array, score: Array, deviation: Array, sign: float) -> Foretold:
     correlation = None
-    if np.ptp(mean) > 0 and np.ptp(score) > 0 and len(mean) > 3:
-        value = float(spearmanr(mean, score).statistic)
+    if len(mean) > 3 and not all_alike(mean) and not all_alike(score):
+        value = float(spearmanr(without_rounding(mean), without_rounding(score)).statistic)
         # Fisher's transformation with Fieller's variance for ranks, 1.06 / (n - 3).
         middle, half = np.arctanh(np.clip(value, -0.999999, 0.999999)), CENTRAL_95 * np.sqrt(1.06 / (len(mean) - 3))
         correlation = Interval(value, float(np.tanh(middle - half)), float(np.tanh(middle + half)))

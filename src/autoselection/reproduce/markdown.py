@@ -168,7 +168,7 @@ def _correlation(groups: Mapping[str, Any]) -> list[str]:
     return [
         "### Dev against test",
         "",
-        "Rank correlation of mean dev and mean test score over subsets (95% bootstrap interval over subsets). Subsets that "
+        "Rank correlation of mean dev and mean test score over subsets (95% interval over subsets). Subsets that "
         "a search chose by dev are alike and flattered by dev, which lowers the first group's.",
         "",
         *table(("subsets", "task", "n", "Spearman", "Kendall"), lines, numbers=True),

@@ -16,6 +16,7 @@ from autoselection.recipes import Step
 from autoselection.search.credit import Credit
 from autoselection.search.history import SearchHistory
 from autoselection.search.records import EvaluatedCandidate, Finding
+from autoselection.statistics import all_alike, without_rounding
 
 MIN_TRIALS = 3
 MIN_TRIALS_FOR_CORRELATION = 5
@@ -126,7 +127,7 @@ def _credit(credit: Credit) -> Iterator[Finding]:
 
 def _correlations(scored: Sequence[EvaluatedCandidate], scores: np.ndarray) -> Iterator[Finding]:
     """State fields whose rank correlation with the score is strong."""
-    if len(scored) < MIN_TRIALS_FOR_CORRELATION or np.ptp(scores) == 0:
+    if len(scored) < MIN_TRIALS_FOR_CORRELATION or all_alike(scores):
         return
     fields: dict[str, Callable[[EvaluatedCandidate], float | None]] = {
         "retain_ratio": lambda trial: trial.candidate.state.retain_ratio,
@@ -139,9 +140,9 @@ def _correlations(scored: Sequence[EvaluatedCandidate], scores: np.ndarray) -> I
     for name, get in fields.items():
         values = [get(trial) for trial in scored]
         known = np.array([np.nan if value is None else value for value in values], np.float64)
-        if not np.isfinite(known).all() or np.ptp(known) == 0:
+        if not np.isfinite(known).all() or all_alike(known):
             continue
-        rho = float(spearmanr(known, scores).statistic)
+        rho = float(spearmanr(without_rounding(known), without_rounding(scores)).statistic)
         if abs(rho) >= STRONG_CORRELATION:
             top = known[np.argmax(scores)]
             yield Finding(

@@ -17,6 +17,7 @@ from autoselection.search.mixture_fits import by_boosting, by_mixing_law, leadin
 from autoselection.search.outliers import worst_told
 from autoselection.search.records import EvaluatedCandidate
 from autoselection.signals.table import SignalTable
+from autoselection.statistics import all_alike
 
 Array = NDArray[np.float64]
 
@@ -64,7 +65,7 @@ def learnt_mixtures(
     inputs = np.array([described(trial.candidate.rows, signals) for trial in scored])
     scores = np.array([trial.score for trial in scored], np.float64)
     losses = -np.maximum(scores, worst_told(scores))
-    if len(scored) >= LEAST and np.ptp(losses) > 0:
+    if len(scored) >= LEAST and not all_alike(losses):
         wanted = simulated(inputs, rng, SIMULATED)
         for method, fit in ((BOOSTED, by_boosting), (BY_LAW, by_mixing_law)):
             best = leading_mean(wanted, fit(inputs, losses, wanted, 0))

@@ -11,6 +11,8 @@ from collections.abc import Callable
 import numpy as np
 from numpy.typing import NDArray
 
+from autoselection.statistics import all_alike
+
 Array = NDArray[np.float64]
 Fit = Callable[[Array, Array, Array, int], Array]
 """Predicted losses of mixtures, float64[wanted], from inputs of runs, their losses, inputs wanted, and a seed."""
@@ -30,7 +32,7 @@ def by_mixing_law(inputs: Array, losses: Array, wanted: Array, seed: int = 0) ->
     with the smallest squared error of left-out losses is taken. Losses that are all alike are predicted as they are.
     """
     spread = float(np.ptp(losses))
-    if len(losses) < 2 or spread == 0:
+    if len(losses) < 2 or all_alike(losses):
         return np.full(len(wanted), float(np.mean(losses)))
     centre = inputs.mean(axis=0)
     design = np.column_stack([np.ones(len(inputs)), inputs - centre])
@@ -77,7 +79,7 @@ def predicted_mean(fit: Fit, inputs: Array, losses: Array, weights: Array, wante
     """
     found = np.zeros(len(wanted))
     for column, weight in zip(losses.T, weights, strict=True):
-        if len(column) > 2 and np.ptp(column) > 0:
+        if len(column) > 2 and not all_alike(column):
             found += weight * fit(inputs, column, wanted, seed)
     return found
 

@@ -12,6 +12,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import ndtr
 
+from autoselection.statistics import without_rounding
+
 Array = NDArray[np.float64]
 
 SCORE, ROWS, TOKENS = "score", "rows", "tokens"
@@ -25,10 +27,16 @@ BELOW = 0.1
 
 
 def front(values: Array) -> NDArray[np.bool_]:
-    """Which of some points, float64[points, objectives], no other is better than: at least as good in all, better in one."""
+    """Which of some points, float64[points, objectives], no other is better than: at least as good in all, better in one;
+    a difference by rounding alone is none."""
+    values = _tied(values)
     at_least = (values[:, None] >= values[None]).all(axis=2)
     better = (values[:, None] > values[None]).any(axis=2)
     return np.asarray(~(at_least & better).any(axis=0))
+
+
+def _tied(values: Array) -> Array:
+    return np.apply_along_axis(without_rounding, 0, values)
 
 
 def reference_point(values: Array) -> Array:
@@ -38,7 +46,7 @@ def reference_point(values: Array) -> Array:
 
 def _spread(values: Array) -> Array:
     """Range of each objective, 1 where it has none."""
-    found = np.asarray(np.ptp(values, axis=0))
+    found = np.asarray(np.ptp(_tied(values), axis=0))
     return np.where(found > 0, found, 1.0)
 
 

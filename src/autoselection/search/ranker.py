@@ -24,6 +24,7 @@ from scipy.linalg import block_diag
 from scipy.stats import spearmanr
 
 from autoselection.search.series import Series
+from autoselection.statistics import all_alike, without_rounding
 
 Array = NDArray[np.float64]
 
@@ -241,12 +242,12 @@ class BaseRanker:
 def calibration(scores: Array, predicted: Array, errors: Array) -> LeaveOneOut | None:
     """From predictions made without the score they predict, and their standardised errors.
 
-    None below five scores or where the scores, or the predictions, are all alike.
+    None below five scores or where the scores, or the predictions, are all alike but for rounding.
     """
-    if len(scores) < MIN_POINTS_FOR_LEAVE_ONE_OUT or np.ptp(scores) == 0 or np.ptp(predicted) == 0:
+    if len(scores) < MIN_POINTS_FOR_LEAVE_ONE_OUT or all_alike(scores) or all_alike(predicted):
         return None
     return LeaveOneOut(
-        correlation=float(spearmanr(scores, predicted).statistic),
+        correlation=float(spearmanr(without_rounding(scores), without_rounding(predicted)).statistic),
         within_80=float(np.mean(np.abs(errors) <= CENTRAL_80)),
         rms_error=float(np.sqrt(np.mean(errors**2))),
         points=len(scores),

@@ -57,6 +57,7 @@ from autoselection.search.ranker import (
     calibration,
     log_expected_improvement,
 )
+from autoselection.statistics import all_alike
 
 # The process over recipe encodings stands in for the published one; nobody tunes what is compared with.
 PUBLISHED_NOISE = 1e-2
@@ -344,7 +345,7 @@ def leave_one_out(parts: KernelParts, scores: Array, seed: int = 0) -> LeaveOneO
     None below five points or where the scores, or the predictions, are all alike.
     """
     own = [place for place in range(parts.n_train) if parts.points[place].study == 0]
-    if len(own) < MIN_POINTS_FOR_LEAVE_ONE_OUT or np.ptp(scores[own]) == 0:
+    if len(own) < MIN_POINTS_FOR_LEAVE_ONE_OUT or all_alike(scores[own]):
         return None
     predicted, errors = np.array([_without(parts, left_out, scores, seed) for left_out in own]).T
     return calibration(scores[own], predicted, errors)

@@ -4,7 +4,14 @@ Scores of one subset are a *table*: per task an array of shape ``(seeds, items)`
 higher is better. The score of a table is the mean over tasks of the mean over seeds and items, as everywhere else.
 """
 
-from autoselection.statistics.agreement import RankAgreement, Reliability, rank_agreement, reliability
+from autoselection.statistics.agreement import (
+    RankAgreement,
+    Reliability,
+    kendall_interval,
+    rank_agreement,
+    reliability,
+    spearman_interval,
+)
 from autoselection.statistics.bootstrap import Interval, bootstrap_interval, table_score
 from autoselection.statistics.compare import BaselineComparison, compare_all
 from autoselection.statistics.compute import Curve, Multiplier, Payback, Reach, compute_multiplier, payback, reach
@@ -29,6 +36,7 @@ from autoselection.statistics.selection import (
     trial_noise,
 )
 from autoselection.statistics.shares import Share, share_interval
+from autoselection.statistics.ties import all_alike, without_rounding
 from autoselection.statistics.variance import VarianceComponents, crossed_components, table_components
 
 __all__ = [
@@ -47,6 +55,7 @@ __all__ = [
     "Share",
     "Spread",
     "VarianceComponents",
+    "all_alike",
     "best_probabilities",
     "bootstrap_interval",
     "chance_correlation",
@@ -60,6 +69,7 @@ __all__ = [
     "difference_error",
     "expected_maximum",
     "independent_test",
+    "kendall_interval",
     "mcnemar",
     "payback",
     "pooled_noise",
@@ -73,7 +83,9 @@ __all__ = [
     "share_interval",
     "shared_chance",
     "sign_flip_test",
+    "spearman_interval",
     "table_components",
     "table_score",
     "trial_noise",
+    "without_rounding",
 ]

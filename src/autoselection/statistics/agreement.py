@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from autoselection.statistics.bootstrap import Floats
+from autoselection.statistics.ties import all_alike, without_rounding
 
 
 @dataclass(frozen=True)
@@ -24,8 +25,8 @@ class RankAgreement:
     pairs: int
 
 
-def rank_agreement(x: Floats, y: Floats, *, level: float = 0.95) -> RankAgreement | None:
-    """Spearman's rank correlation of a few pairs, ties included, with an interval that holds for few.
+def spearman_interval(value: float, pairs: int, *, level: float = 0.95) -> tuple[float, float]:
+    """Both ends of an interval for Spearman's rank correlation that holds for few pairs, too.
 
     ``tanh(atanh(c) ± z · sqrt((1 + c² / 2) / (n - 3)))`` with the variance of Bonett & Wright (Psychometrika 65, 2000), where
     ``c`` is the correlation, but at most ``1 - 1.5 / n`` from 0: so few pairs may all stand in the same order by luck. Without
@@ -33,24 +34,55 @@ def rank_agreement(x: Floats, y: Floats, *, level: float = 0.95) -> RankAgreemen
     correlations of -0.5 to 0.9 in 95 to 100% of them, with ties and without. Up to seven pairs no interval excludes 0.
 
     Args:
-        x, y: a value of each measure for every thing, all finite.
+        value: the correlation, which the interval holds.
+        pairs: count, at least four.
+    """
+    limited = _within(value, 1.0 - 1.5 / pairs)
+    return _interval(value, limited, (1.0 + limited**2 / 2.0) / (pairs - 3), level)
+
+
+def kendall_interval(value: float, pairs: int, *, level: float = 0.95) -> tuple[float, float]:
+    """Both ends of an interval for Kendall's rank correlation that holds for few pairs, too.
+
+    ``tanh(atanh(c) ± z · sqrt(0.437 / (n - 4)))`` with the variance of Fieller, Hartley & Pearson (Biometrika 44, 1957), where
+    ``c`` is the correlation, but at most ``1 - 2 / n`` from 0, as in :func:`spearman_interval`.
+
+    Args:
+        value: the correlation, which the interval holds.
+        pairs: count, at least five.
+    """
+    return _interval(value, _within(value, 1.0 - 2.0 / pairs), 0.437 / (pairs - 4), level)
+
+
+def _within(value: float, most: float) -> float:
+    return min(max(value, -most), most)
+
+
+def _interval(value: float, limited: float, variance: float, level: float) -> tuple[float, float]:
+    """Around ``atanh(limited)``; a correlation lies in its interval, however it was limited."""
+    from scipy.special import ndtri
+
+    centre, half = math.atanh(limited), float(ndtri((1.0 + level) / 2.0)) * math.sqrt(variance)
+    return min(value, math.tanh(centre - half)), max(value, math.tanh(centre + half))
+
+
+def rank_agreement(x: Floats, y: Floats, *, level: float = 0.95) -> RankAgreement | None:
+    """Spearman's rank correlation of a few pairs, ties included, with its :func:`spearman_interval`.
+
+    Args:
+        x, y: a value of each measure for every thing, all finite; those that differ by rounding alone are ties.
 
     Returns:
         None of fewer than four pairs, or if a measure is the same for all.
     """
-    from scipy.special import ndtri
     from scipy.stats import rankdata
 
     n = len(x)
+    x, y = without_rounding(x), without_rounding(y)
     if n < 4 or np.ptp(x) == 0 or np.ptp(y) == 0:
         return None
     value = float(np.corrcoef(rankdata(x), rankdata(y))[0, 1])
-    most = 1.0 - 1.5 / n
-    limited = min(max(value, -most), most)
-    half = float(ndtri((1.0 + level) / 2.0)) * math.sqrt((1.0 + limited**2 / 2.0) / (n - 3))
-    centre = math.atanh(limited)
-    # A correlation of 1 lies in its interval, however it was limited.
-    return RankAgreement(value, min(value, math.tanh(centre - half)), max(value, math.tanh(centre + half)), n)
+    return RankAgreement(value, *spearman_interval(value, n, level=level), n)
 
 
 @dataclass(frozen=True)
@@ -87,7 +119,7 @@ def reliability(table: Floats) -> Reliability | None:
     residual = table - means[:, None] - table.mean(axis=0) + table.mean()
     freedom = (things - 1) * (items - 1)
     rest = float((residual**2).sum()) / freedom
-    if between <= 0.0:
+    if all_alike(means):
         return Reliability(0.0, 1.0)
     if rest <= 0.0:
         return Reliability(1.0, 0.0)

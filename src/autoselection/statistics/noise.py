@@ -18,6 +18,7 @@ import numpy as np
 
 from autoselection.statistics.bootstrap import Floats, Table, checked
 from autoselection.statistics.crossed import UNKNOWN, Error, Parts, table_parts
+from autoselection.statistics.ties import all_alike
 
 SHARED = 2 / 3
 """The share s where nothing is known of the trainings at hand: the mean of its prior. On the cautious side of what was
@@ -118,7 +119,7 @@ def shared_chance(scores: Sequence[Mapping[int, float]], similarity: Floats) -> 
     several = [subset for subset, found in enumerate(scores) if len(found) > 1]
     prior = _SHARES ** (_PRIOR[0] - 1) * (1 - _SHARES) ** (_PRIOR[1] - 1)
     freedom = sum(len(scores[subset]) for subset in several) - len(several)
-    if not any(np.ptp(list(scores[subset].values())) > 0 for subset in several):  # nothing varied by seed
+    if all(all_alike(list(scores[subset].values())) for subset in several):  # nothing varied by seed
         return float(prior @ _SHARES / prior.sum())
     # Seeds have nothing in common, and for every share the eigenvectors of a seed's covariance are those of the similarity.
     levels, values, spectrum = [], [], []

@@ -29,15 +29,20 @@ def few_items(items: int) -> str | None:
 
 
 def guessing_accuracy(items: Sequence[TaskItem]) -> float:
-    """Expected share of right options of who draws one at random, or of who always says the same, whichever is more.
+    """Expected share of right options of who draws one at random, or always takes the option in the same place, counted from the
+    first or from the last, whichever is more.
 
-    Small trained models often end up saying one letter whatever is asked, so the second counts as knowing nothing too.
+    Small trained models often end up saying one letter, or the last option, whatever is asked, so that counts as knowing nothing
+    too. "Yes", "yes" and "true" are one place.
 
     Args:
         items: at least one, all with options.
     """
-    drawn = sum(1.0 / len(item.options()) for item in items) / len(items)
-    return max(drawn, Counter(item.answer for item in items).most_common(1)[0][1] / len(items))
+    options = [item.options() for item in items]
+    places = [found.index(item.answer) for found, item in zip(options, items, strict=True)]
+    last = [place - len(found) for place, found in zip(places, options, strict=True)]
+    drawn = sum(1.0 / len(found) for found in options) / len(items)
+    return max(drawn, *(Counter(taken).most_common(1)[0][1] / len(items) for taken in (places, last)))
 
 
 @dataclass(frozen=True)
