@@ -5,7 +5,7 @@
     python -m benchmarks.calibration --family pools --leave-one-out --seeds 2 --json --work runs/pools
 
 Searches are replayed on the tuning worlds of :mod:`benchmarks.search` (``--split heldout``: on those that no choice was made
-on; pools: ``--leave-one-out`` takes the usual effects that were learnt from the other pools). One line for each number of evaluations known, and for each kind of recipe:
+on; pools, recipebench: ``--leave-one-out`` takes the usual effects that were learnt from other pools). One line for each number of evaluations known, and for each kind of recipe:
 
 * ``random``: recipes drawn at random, each scored once, that the search never saw;
 * ``picks``: the recipes that the search chose by its surrogate when it knew as many evaluations (from this number on to
@@ -39,7 +39,7 @@ from autoselection.search.ranker import CENTRAL_80
 from benchmarks.methods.learnt import stored
 from benchmarks.pools.models import MODELS
 from benchmarks.pools.specification import NAMES
-from benchmarks.search import FAMILIES, SPLITS, Setting, cells
+from benchmarks.search import FAMILIES, SPLITS, Setting, parts, refusal
 from benchmarks.worlds.base import World
 
 KNOWN = (4, 8, 15)
@@ -128,21 +128,24 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--surrogate", type=json.loads, default={}, help="settings of search.surrogate, as JSON")
     parser.add_argument("--json", action="store_true", help="JSON lines instead of a table")
     parser.add_argument("--work", type=Path, help="recipebench: folder of the demo's pool and signals")
-    parser.add_argument("--leave-one-out", action="store_true", help="pools: usual effects of the other pools")
+    parser.add_argument("--leave-one-out", action="store_true", help="recipebench, pools: usual effects of other pools")
     parser.add_argument("--pools", help=f"pools: comma-separated; default: {','.join(NAMES)}")
     parser.add_argument("--models", help=f"pools: comma-separated; default: {','.join(MODELS)}")
     options = parser.parse_args(arguments)
+    if (why := refusal(options)) is not None:
+        parser.error(why)
     work = options.work or Path(tempfile.gettempdir()) / "autoselection-search-benchmark" / "demo"
     setting = Setting(options.family, options.split, work)
     coverage = Coverage()
     with threadpool_limits(1):
-        for part in cells(setting, options) if options.family == "pools" else [setting]:
+        for part in parts(setting, options):
             prior = {"prior": stored(part.learn_from)} if options.leave_one_out else {}
             config = SearchConfig(surrogate=SurrogateConfig(**{**prior, **options.surrogate}))
             for seed in range(options.seeds):
                 replay(part.world(seed), part.noise_seed(seed), config, coverage)
     for line in lines(coverage):
-        line = {"family": options.family, "split": options.split, "seeds": options.seeds, **line}
+        about = {"family": options.family, "split": options.split, "leave_one_out": options.leave_one_out}
+        line = {**about, "seeds": options.seeds, **line}
         print(json.dumps(line) if options.json else "  ".join(f"{key} {value}" for key, value in line.items()))
 
 

@@ -7,8 +7,9 @@
 Families: ``synthetic`` (benchmarks/worlds/synthetic.py: a seed is another world; the whole pool scores 0, the optimum
 1), ``recipebench`` (benchmarks/worlds/recipebench.py: real evaluations, interpolated; a seed is another noise and
 another seed of the method) and ``pools`` (benchmarks/worlds/pools.py: the same for ten drawn pools with two base models
-each). ``--split heldout`` uses worlds, or a part of the table, that tuning never saw; for pools, ``--leave-one-out``
-lets a method that learns (benchmarks/methods/learnt.py) learn from the other pools only.
+each). ``--split heldout`` uses worlds, or a part of the table, that tuning never saw (pools have no such half). For pools
+and recipebench, ``--leave-one-out`` lets a method that learns (benchmarks/methods/learnt.py) learn from the other pools
+only; for synthetic, what was learnt from worlds of its tuning half has seen none of the held-out ones.
 
 One JSON line a method. All scores are noise-free truths of the **incumbent**: the subset that a method would pick by
 the noisy scores it has paid for.
@@ -25,6 +26,7 @@ the noisy scores it has paid for.
 * ``seconds_per_round``: seconds of the controller an evaluation, median over seeds (evaluations themselves excluded).
 * ``spent``: full evaluations' worth that it spent, mean; ``refused``: what it did not use of the budget, mean. Methods with
   a budget of their own (``single-operators:all``) spend more; their ``curve`` ends at the common budget, ``final`` does not.
+* ``left_out``: whether the method knows nothing of the pool, or of the worlds, that it was replayed on.
 * ``strange``: share of evaluations unlike all of the table (recipebench).
 
 Runs are kept in ``--folder`` under the family, split, world, method's settings and code, budget and seed: a second call
@@ -40,7 +42,7 @@ import multiprocessing
 import os
 import sys
 import tempfile
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import dataclass, replace
 from functools import lru_cache
@@ -293,6 +295,7 @@ def lines(
             "spent": float(np.mean([run["spent"] for run in mine])),
             "refused": float(np.mean([max(0.0, budget - run["spent"]) for run in mine])),
             "final": final[name].tolist(),
+            "left_out": is_left_out(setting, learnt_from(setting.method(name)), seeds),
         }
         if (ours := own_search(names)) not in (None, name):
             difference = final[ours] - final[name]
@@ -302,21 +305,30 @@ def lines(
         if isinstance(worlds[0], InterpolatedWorld):
             line["judged_by"] = worlds[0].judged_by
         if isinstance(worlds[0], PoolWorld):
-            line |= _of_cell(worlds[0], setting.method(name), final[name], mine)
+            line |= _of_cell(worlds[0], final[name], mine)
         found.append(_rounded(line))
     return sorted(found, key=lambda line: line["mean_regret"])
 
 
-def _of_cell(
-    world: PoolWorld, method: Method, final: NDArray[np.float64], runs: Sequence[Mapping[str, Any]]
-) -> dict[str, Any]:
-    """What a cell's lines have besides: whether the method never saw the pool, the whole pool's truth, the unit in which
-    pools are compared, the share of runs that end below the whole pool by more than the noise between two of its
-    trainings, and the share of verdicts that would leave the whole pool in place."""
+def is_left_out(setting: Setting, known: Collection[str], seeds: int) -> bool:
+    """Whether nothing of what is replayed is among ``known`` (``pools:ash``, ``recipebench:0-3``, ``synthetic:0-39``)."""
+    if setting.cell is not None:
+        return f"pools:{setting.cell[0]}" not in known
+    worlds = [name.partition(":")[2] for name in known if name.startswith(f"{setting.family}:")]
+    if setting.family == "recipebench":  # one pool, whatever half of its recipes
+        return not worlds
+    replayed = [setting.noise_seed(seed) for seed in range(seeds)]
+    ends = [tuple(map(int, f"{world}-{world}".split("-")[:2])) for world in worlds]
+    return not any(first <= seed <= last for first, last in ends for seed in replayed)
+
+
+def _of_cell(world: PoolWorld, final: NDArray[np.float64], runs: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """What a cell's lines have besides: the whole pool's truth, the unit in which pools are compared, the share of runs that
+    end below the whole pool by more than the noise between two of its trainings, and the share of verdicts that would
+    leave the whole pool in place."""
     return {
         "pool": world.pool,
         "model": world.model,
-        "left_out": f"pools:{world.pool}" not in learnt_from(method),
         "full": world.full,
         "spread": world.spread,
         "below_full": float(np.mean(final < world.full - world.seed_noise)),
@@ -363,11 +375,17 @@ def main(arguments: Sequence[str] | None = None) -> None:
         help="recipebench: another table than WORK's or the shipped one; pools: another folder of packed tables",
     )
     parser.add_argument(
-        "--leave-one-out", action="store_true", help="what is learnt is learnt from other pools than the replayed one"
+        "--leave-one-out",
+        action="store_true",
+        help="recipebench, pools: what is learnt is learnt from other pools than the replayed one",
     )
     parser.add_argument("--pools", help=f"pools: comma-separated; default: {','.join(NAMES)}")
     parser.add_argument("--models", help=f"pools: comma-separated; default: {','.join(MODELS)}")
     options = parser.parse_args(arguments)
+    if (why := refusal(options)) is not None:
+        parser.error(why)
+    if options.family == "synthetic" and options.evaluations is not None:
+        parser.error("--evaluations names a table of trainings, and synthetic worlds have none: leave it out")
     names = options.methods.split(",") if options.methods else list(defaults(options.leave_one_out))
     unknown = [name for name in names if name not in KNOWN]
     if unknown:
@@ -376,10 +394,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
         parser.error("--budget and --seeds must be at least 1")
     work = options.work or options.folder / ("pools" if options.family == "pools" else "demo")
     setting = Setting(options.family, options.split, work, options.evaluations, options.noise)
-    if options.family == "recipebench" and options.leave_one_out:
-        setting = replace(setting, learn_from=_without("recipebench"))
     found: list[dict[str, Any]] = []
-    for part in cells(setting, options) if options.family == "pools" else [setting]:
+    for part in parts(setting, options):
         try:
             runs = run_all(part, names, options.budget, options.seeds, options.folder, options.jobs)
         except TableError as error:
@@ -399,12 +415,31 @@ def main(arguments: Sequence[str] | None = None) -> None:
         print(json.dumps(line) if options.json else _show(line), flush=True)
 
 
-def _without(left_out: str) -> tuple[str, ...]:
-    return tuple(name for name in SOURCES if name != left_out)
+def refusal(options: argparse.Namespace) -> str | None:
+    """Why an option would have no effect on the family; None if all have one."""
+    if options.family == "synthetic" and options.leave_one_out:
+        return (
+            "--leave-one-out leaves nothing out of synthetic: all stored effects were learnt from its tuning worlds too. "
+            "--split heldout has worlds that nothing was learnt from"
+        )
+    if options.family == "pools" and options.split == "heldout":
+        return "--split heldout: pools have no held-out half. --leave-one-out learns from the other pools only"
+    if options.family != "pools" and (options.pools or options.models):
+        return (
+            f"--pools and --models choose cells of the family of pools, and {options.family} has none: leave them out"
+        )
+    return None
 
 
-def cells(setting: Setting, options: argparse.Namespace) -> list[Setting]:
-    """A setting for every pool and model."""
+def learn_from(replayed: str, leave_one_out: bool) -> tuple[str, ...]:
+    """Names of what a method may have learnt from where a pool of the family, or recipebench's, is replayed."""
+    return tuple(name for name in SOURCES if not leave_one_out or name != replayed)
+
+
+def parts(setting: Setting, options: argparse.Namespace) -> list[Setting]:
+    """What is replayed, each with what may have been learnt before: the family, or each of its pools with each model."""
+    if setting.family != "pools":
+        return [replace(setting, learn_from=learn_from(setting.family, options.leave_one_out))]
     pools = options.pools.split(",") if options.pools else NAMES
     models = options.models.split(",") if options.models else tuple(MODELS)
     return [
@@ -412,7 +447,7 @@ def cells(setting: Setting, options: argparse.Namespace) -> list[Setting]:
             setting,
             split=f"{pool}/{model}",
             cell=(pool, model),
-            learn_from=_without(pool) if options.leave_one_out else SOURCES,
+            learn_from=learn_from(pool, options.leave_one_out),
         )
         for pool in pools
         for model in models

@@ -4,7 +4,8 @@ import json
 
 import numpy as np
 import pytest
-from benchmarks import search
+from benchmarks import calibration, search
+from benchmarks.methods import learnt_from
 
 METHODS = "random,single-operators,random-rows,ours"
 REQUIRED = {
@@ -80,6 +81,49 @@ def test_held_out_worlds_are_others(tmp_path, capsys):
     tune = call(capsys, tmp_path, *arguments)
     held = call(capsys, tmp_path, *arguments, "--split", "heldout")
     assert tune[0]["curve"] != held[0]["curve"] and held[0]["split"] == "heldout"
+    assert tune[0]["left_out"] and held[0]["left_out"], "random rows know nothing"
+
+
+def test_what_was_learnt_from_is_not_called_left_out_in_any_family(tmp_path):
+    def left_out(family, split, name, leave_one_out=False, cell=None, seeds=2):
+        replayed = cell[0] if cell else family
+        learn_from = search.learn_from(replayed, leave_one_out)
+        setting = search.Setting(family, split, tmp_path, cell=cell, learn_from=learn_from)
+        return search.is_left_out(setting, learnt_from(setting.method(name)), seeds)
+
+    for name in ("ours", "ours:learnt"):
+        assert not left_out("synthetic", "tune", name) and left_out("synthetic", "heldout", name)
+        assert not left_out("recipebench", "tune", name) and not left_out("recipebench", "heldout", name)
+        assert not left_out("pools", "ash/wide", name, cell=("ash", "wide"))
+    assert left_out("recipebench", "heldout", "ours:learnt", leave_one_out=True)
+    assert not left_out("recipebench", "heldout", "ours", leave_one_out=True), "the shipped one learnt from all"
+    assert left_out("pools", "ash/wide", "ours:learnt", leave_one_out=True, cell=("ash", "wide"))
+    assert left_out("synthetic", "tune", "random")
+    setting = search.Setting("synthetic", "tune", tmp_path)
+    for known, expected in ((["synthetic:7"], True), (["synthetic:3"], False), (["synthetic:4-9", "pools:ash"], True)):
+        assert search.is_left_out(setting, known, seeds=4) == expected
+
+
+@pytest.mark.parametrize("program", [search, calibration])
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (("synthetic", "--leave-one-out"), "--leave-one-out leaves nothing out of synthetic"),
+        (("pools", "--split", "heldout"), "pools have no held-out half. --leave-one-out learns"),
+        (("recipebench", "--pools", "ash"), "choose cells of the family of pools, and recipebench has none"),
+        (("synthetic", "--models", "wide"), "choose cells of the family of pools, and synthetic has none"),
+    ],
+)
+def test_options_without_effect_on_a_family_are_refused(program, arguments, said, capsys):
+    with pytest.raises(SystemExit):
+        program.main(["--family", *arguments])
+    assert said in capsys.readouterr().err
+
+
+def test_a_table_of_trainings_for_synthetic_worlds_is_refused(tmp_path, capsys):
+    with pytest.raises(SystemExit):
+        search.main(["--family", "synthetic", "--evaluations", str(tmp_path)])
+    assert "synthetic worlds have none" in capsys.readouterr().err
 
 
 def test_a_changed_setting_or_world_is_another_run(tmp_path):

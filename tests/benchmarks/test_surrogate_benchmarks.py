@@ -7,7 +7,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from benchmarks import calibration, prior
+from benchmarks import calibration, prior, search
+from benchmarks.methods import learnt
 from benchmarks.worlds.synthetic import SyntheticWorld
 
 from autoselection.search import SearchConfig
@@ -63,6 +64,20 @@ def test_coverage_is_of_scores_that_the_search_did_not_know(monkeypatch):
     assert set(lines) == {("random", 4), ("random", 5), ("picks", 4), ("picks", 5)}
     assert lines["random", 4]["count"] >= 8 and lines["picks", 4]["count"] == 1
     assert 0.0 <= lines["random", 5]["within_80"] <= lines["random", 5]["within_95"] <= 1.0
+
+
+def test_calibration_on_recipebench_takes_the_usual_effects_of_the_pools(monkeypatch, capsys, tmp_path: Path):
+    monkeypatch.setattr(calibration, "KNOWN", (4, 5))
+    monkeypatch.setattr(calibration, "RANDOM", 12)
+    monkeypatch.setattr(search.RecipeBench, "load", lambda *given: SyntheticWorld(3, n=400))
+    search._interpolated.cache_clear()
+    asked: list[tuple[str, ...]] = []
+    monkeypatch.setattr(calibration, "stored", lambda names: asked.append(names) or learnt.stored(names))
+    arguments = ["--family", "recipebench", "--seeds", "1", "--json", "--work", str(tmp_path)]
+    calibration.main([*arguments, "--leave-one-out"])
+    assert asked == [tuple(name for name in learnt.SOURCES if name != "recipebench")]
+    assert all(json.loads(line)["leave_one_out"] for line in capsys.readouterr().out.splitlines())
+    search._interpolated.cache_clear()
 
 
 def test_a_feature_that_some_families_lack_is_learnt_from_the_others():
