@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import numpy as np
 import pytest
 from pydantic import ValidationError
 
@@ -89,3 +90,12 @@ def test_what_is_missed_is_summed_over_floors():
     floors = {"a": 0.5, "b": -1.0}
     assert shortfall({"a": 0.5, "b": 0.0, "c": -9.0}, floors) == 0
     assert shortfall({"a": 0.25, "b": -1.5}, floors) == pytest.approx(0.75)
+    assert shortfall({"a": -np.inf, "b": 0.0}, floors) == np.inf
+
+
+def test_a_floor_is_not_missed_by_rounding() -> None:
+    floor = Floor.parse("base - 0.1").value({"base": 0.8})
+    assert floor > 0.7 and shortfall({"a": 0.7}, {"a": floor}) == 0
+    low, high = np.mean([0.58, 0.6, 0.66]), np.mean([0.48, 0.62, 0.74])
+    assert low < high and shortfall({"a": low}, {"a": high}) == 0  # 92 of 150 right by both
+    assert shortfall({"a": 0.7 - 1e-11}, {"a": 0.7}) > 0

@@ -21,7 +21,7 @@ from autoselection.statistics import best_probabilities, chance_correlation
 from autoselection.study import Study, Trial
 from autoselection.study.chance import study_chance
 from autoselection.study.evidence import counted_tables
-from autoselection.tasks import TaskConfig, merit, overall, shortfall
+from autoselection.tasks import TaskConfig, merit, missed_by, overall, shortfall
 from autoselection.wording import named_numbers, suggestion
 
 PROPOSALS = 160
@@ -138,7 +138,7 @@ def what_if(study: Study, weights: Mapping[str, float], *, proposals: int = PROP
             trial.size,
             trial.recipe.describe(),
             trial.tasks,
-            tuple(task for task, floor in floors.items() if trial.tasks[task] < floor),
+            tuple(task for task, floor in floors.items() if missed_by(trial.tasks[task], floor)),
         )
         for place, (trial, score) in enumerate(zip(trials, scores, strict=True))
     ]

@@ -31,7 +31,7 @@ from autoselection.study.study import AGENT, Study
 from autoselection.study.tracked import tracking_notes
 from autoselection.study.trade_offs import trade_offs
 from autoselection.study.trials import Trial, journalled_recipe
-from autoselection.tasks import labels
+from autoselection.tasks import labels, missed_by
 from autoselection.terminal import Terminal
 
 
@@ -117,7 +117,7 @@ def _task_cell(trial: Trial, task: str, floors: Mapping[str, float]) -> str:
     if task not in trial.tasks:
         return ""
     value = trial.tasks[task]
-    return f"{value:.4f}" + (" < floor" if value < floors.get(task, value) else "")
+    return f"{value:.4f}" + (" < floor" if missed_by(value, floors.get(task, value)) else "")
 
 
 def front_sheet(study: Study) -> Sheet:

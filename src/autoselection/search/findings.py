@@ -17,6 +17,7 @@ from autoselection.search.credit import Credit
 from autoselection.search.history import SearchHistory
 from autoselection.search.records import EvaluatedCandidate, Finding
 from autoselection.statistics import all_alike, without_rounding
+from autoselection.tasks import missed_by
 
 MIN_TRIALS = 3
 MIN_TRIALS_FOR_CORRELATION = 5
@@ -64,7 +65,7 @@ def _floors(scored: Sequence[EvaluatedCandidate], history: SearchHistory) -> Ite
         missed = [
             f"{task} {top.observation.tasks[task]:.4f} below {floor:.4f}"
             for task, floor in history.floors.items()
-            if top.observation.tasks[task] < floor
+            if missed_by(top.observation.tasks[task], floor)
         ]
         text += f"; {top.id} scores higher than the leader, {top.score:.4f}, and does not ({', '.join(missed)})"
     yield Finding("floors", f"{text}.", tuple(trial.id for trial in met), float(len(met)))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from autoselection.tasks.floors import REFERENCES, Floor, mean_of_repeats, merit, shortfall
+from autoselection.tasks.floors import REFERENCES, Floor, mean_of_repeats, merit, missed_by, shortfall
 from autoselection.tasks.guessing import Knowledge, few_items, guessing_accuracy, knowledge
 from autoselection.tasks.items import (
     LETTERS,
@@ -43,6 +43,7 @@ __all__ = [
     "load_items",
     "mean_of_repeats",
     "merit",
+    "missed_by",
     "overall",
     "shortfall",
     "sign_of",

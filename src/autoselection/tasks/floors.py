@@ -10,6 +10,8 @@ from typing import Literal
 
 import numpy as np
 
+from autoselection.statistics.ties import ROUNDING
+
 Reference = Literal["base", "incumbent"]
 
 REFERENCES: tuple[Reference, ...] = ("base", "incumbent")
@@ -68,7 +70,15 @@ def shortfall(scores: Mapping[str, float], floors: Mapping[str, float]) -> float
         scores: of each task that has a floor, and perhaps others.
         floors: lowest score by task.
     """
-    return sum(max(0.0, floor - scores[task]) for task, floor in floors.items())
+    return sum(missed_by(scores[task], floor) for task, floor in floors.items())
+
+
+def missed_by(score: float, floor: float) -> float:
+    """By how much a score misses a floor; 0 where it meets it, but for rounding.
+
+    The floor ``base - 0.1`` of a base model that scores 0.8 is 0.7000000000000001, which 0.7 meets.
+    """
+    return 0.0 if math.isclose(score, floor, rel_tol=ROUNDING) else max(0.0, floor - score)
 
 
 def mean_of_repeats(scores: Sequence[float], tasks: Sequence[Mapping[str, float]]) -> tuple[float, dict[str, float]]:
