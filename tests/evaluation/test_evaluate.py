@@ -16,6 +16,7 @@ import numpy as np
 import pytest
 import torch
 from safetensors import SafetensorError
+from safetensors.torch import load_file
 from test_sft import write_jsonl
 
 from autoselection.compare.comparison import item_scores
@@ -391,6 +392,17 @@ def test_a_kept_model_scores_the_same_when_loaded_again(make_job, tmp_path):
     assert (tmp_path / "work" / "model" / "model.safetensors").is_file()
     again = evaluate(make_job(rows=None, model=kept.model_dir))
     assert again.items["sums"]["nll"] == pytest.approx(kept.items["sums"]["nll"], abs=1e-5)
+
+
+def test_a_kept_model_has_the_small_updates_of_adapters_in_half_precision(make_job, tiny_model_dir):
+    sft = {"method": "lora", "learning_rate": 2e-5}
+    kept = evaluate(make_job(sft=sft, config={"keep_model": True, "dtype": "bfloat16"}))
+    found = load_file(Path(kept.model_dir) / "model.safetensors")
+    before = load_model(tiny_model_dir, "cpu", "bfloat16").state_dict()
+    adapted = [name for name in found if "proj" in name]
+    assert len(adapted) == 14 and set(found) <= set(before)
+    for name in adapted:
+        assert (found[name] != before[name]).float().mean() > 0.9, name
 
 
 def test_jobs_and_results_are_plain_data(make_job):

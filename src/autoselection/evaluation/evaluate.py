@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -100,6 +100,7 @@ class _Run:
         self.job = job
         self.started = started
         self.costs: dict[str, Any] = {}
+        self.merged: Callable[[], PreTrainedModel] | None = None
         self.engine = make_engine(job.config)
         self.trainer = make_trainer(job.config.sft)
 
@@ -287,6 +288,7 @@ class _Run:
                 trust_remote_code=job.trust_remote_code,
             )
         )
+        self.merged = trained.merged
         tell_losses(trained.losses)
         tenth = max(1, len(trained.losses) // 10)
         ends = (trained.losses[:tenth], trained.losses[-tenth:]) if trained.losses else ()
@@ -314,6 +316,8 @@ class _Run:
         from autoselection.language.models import save_tokenizer
 
         folder = self.job.work_dir / "model"
+        if self.merged is not None:
+            model = self.merged()
         model.save_pretrained(folder)
         save_tokenizer(tokenizer, folder)
         return str(folder)
@@ -323,6 +327,7 @@ class _Run:
         shutil.rmtree(self.job.work_dir / "adapter", ignore_errors=True)
         if not self.job.config.keep_model and self.job.rows is not None:
             shutil.rmtree(self.job.work_dir / "model", ignore_errors=True)
+        self.merged = None
         release_models()
 
 
