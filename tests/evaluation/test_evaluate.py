@@ -453,6 +453,20 @@ def test_bfloat16_trains_and_scores_close_to_float32(make_job, method):
     assert rough.score != exact.score
 
 
+@pytest.mark.parametrize("method", ["full", "lora"])
+def test_the_untrained_model_is_scored_in_the_arithmetic_of_trained_ones(make_job, method, tmp_path):
+    sft = {"method": method, "max_steps": 1, "learning_rate": 1e-30}
+    config = {"dtype": "bfloat16", "cache_dir": tmp_path / "cache"}
+    still = evaluate(make_job(sft=sft, config=config))
+    untrained = evaluate(make_job(rows=None, sft=sft, config=config))
+    assert untrained.items == still.items
+    assert untrained.settings["weights"] == still.settings["weights"] == ("float32" if method == "full" else "bfloat16")
+    other = {"method": "lora" if method == "full" else "full"}
+    assert evaluate(make_job(rows=None, sft=other, config=config)).settings["cached_tasks"] == []
+    assert evaluate(make_job(rows=None, sft=sft, config=config)).settings["cached_tasks"] == ["sums"]
+    assert "weights" not in evaluate(make_job(rows=None)).settings
+
+
 def test_nothing_is_reported_to_the_hub(make_job, monkeypatch):
     def refuse(*arguments: Any, **named: Any) -> None:
         raise AssertionError("telemetry was sent")

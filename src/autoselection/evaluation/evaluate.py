@@ -127,8 +127,11 @@ class _Run:
         tokenizer = load_tokenizer(job.model, job.chat_template, job.trust_remote_code)
         chat = ChatOptions.of(job.chat_template)
         tokenizer_key = (model_fingerprint(job.model, code=job.trust_remote_code), chat.key(resolve_model(job.model)))
+        # The untrained model is scored in the arithmetic of trained ones: floors and tables compare them.
+        weights = "float32" if job.config.sft.method == "full" else _name(dtype)
+        if self.engine.reads == "memory" and _name(dtype) != "float32":
+            self.costs["settings"]["weights"] = weights
         # Loaded on the CPU first: there, running out of memory on the device is a failure and not a broken model.
-        weights = "float32" if job.rows is not None and job.config.sft.method == "full" else _name(dtype)
         model: PreTrainedModel | None = None
         if self.trainer.in_process if job.rows is not None else self.engine.reads == "memory":
             model = load_model(job.model, "cpu", weights, trust_remote_code=job.trust_remote_code).to(device)
@@ -223,6 +226,9 @@ class _Run:
             "dtype": _name(dtype),
             "device": self.costs["settings"]["device"].split(":")[0],
         }
+        held = self.costs["settings"].get("weights", _name(dtype))
+        if job.rows is None and held != _name(dtype):  # the weights of a trained model are in its fingerprint
+            settings["weights"] = held
         seeds = [{"seed": job.seed} if benchmark.generation.temperature > 0 else {} for benchmark in benchmarks]
         return {
             benchmark.config.name: {**settings, "benchmark": benchmark.key, **seed}
