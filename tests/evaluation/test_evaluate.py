@@ -16,6 +16,7 @@ import numpy as np
 import pytest
 import torch
 from safetensors import SafetensorError
+from safetensors.torch import load_file
 from test_sft import write_jsonl
 
 from autoselection.compare.comparison import item_scores
@@ -393,6 +394,17 @@ def test_a_kept_model_scores_the_same_when_loaded_again(make_job, tmp_path):
     assert again.items["sums"]["nll"] == pytest.approx(kept.items["sums"]["nll"], abs=1e-5)
 
 
+def test_a_kept_model_has_the_small_updates_of_adapters_in_half_precision(make_job, tiny_model_dir):
+    sft = {"method": "lora", "learning_rate": 2e-5}
+    kept = evaluate(make_job(sft=sft, config={"keep_model": True, "dtype": "bfloat16"}))
+    found = load_file(Path(kept.model_dir) / "model.safetensors")
+    before = load_model(tiny_model_dir, "cpu", "bfloat16").state_dict()
+    adapted = [name for name in found if "proj" in name]
+    assert len(adapted) == 14 and set(found) <= set(before)
+    for name in adapted:
+        assert (found[name] != before[name]).float().mean() > 0.9, name
+
+
 def test_jobs_and_results_are_plain_data(make_job):
     job = make_job()
     copy = pickle.loads(pickle.dumps(job))
@@ -439,6 +451,20 @@ def test_bfloat16_trains_and_scores_close_to_float32(make_job, method):
     assert rough.settings["dtype"] == "bfloat16"
     assert rough.score == pytest.approx(exact.score, abs=0.1)
     assert rough.score != exact.score
+
+
+@pytest.mark.parametrize("method", ["full", "lora"])
+def test_the_untrained_model_is_scored_in_the_arithmetic_of_trained_ones(make_job, method, tmp_path):
+    sft = {"method": method, "max_steps": 1, "learning_rate": 1e-30}
+    config = {"dtype": "bfloat16", "cache_dir": tmp_path / "cache"}
+    still = evaluate(make_job(sft=sft, config=config))
+    untrained = evaluate(make_job(rows=None, sft=sft, config=config))
+    assert untrained.items == still.items
+    assert untrained.settings["weights"] == still.settings["weights"] == ("float32" if method == "full" else "bfloat16")
+    other = {"method": "lora" if method == "full" else "full"}
+    assert evaluate(make_job(rows=None, sft=other, config=config)).settings["cached_tasks"] == []
+    assert evaluate(make_job(rows=None, sft=sft, config=config)).settings["cached_tasks"] == ["sums"]
+    assert "weights" not in evaluate(make_job(rows=None)).settings
 
 
 def test_nothing_is_reported_to_the_hub(make_job, monkeypatch):

@@ -24,6 +24,24 @@ def test_alike_remarks_are_one_note_and_others_stay() -> None:
     ]
 
 
+def test_scores_in_bfloat16_of_an_earlier_version_are_told_where_they_were_made_otherwise() -> None:
+    def made(trained: bool, weights: str | None = None, dtype: str = "bfloat16") -> tuple[str, EvaluationResult]:
+        settings = {"dtype": dtype, "order": 1, **({"trainable_parameters": 1} if trained else {})}
+        return "t", EvaluationResult("dev", 0, 0.5, settings=settings | ({"weights": weights} if weights else {}))
+
+    (note,) = remark_notes([made(False), made(True), made(True, "float32")])
+    assert note.startswith("1 of 1 scores of the untrained model are of an earlier version")
+    (note,) = remark_notes([made(False), made(True), made(True, "bfloat16")])
+    assert note.startswith("1 of 2 trainings are of an earlier version, which merged LoRA adapters in bfloat16")
+    for told in (
+        [made(False), made(True)],
+        [made(False, "float32"), made(True), made(True, "float32")],  # trained ones are what they were
+        [made(False), made(True, "bfloat16")],
+        [made(False, dtype="float32"), made(True, "float32")],
+    ):
+        assert remark_notes(told) == []
+
+
 def test_answers_at_the_limit_are_told_by_task_however_few() -> None:
     notes = remark_notes([
         ("t001", result(sums=1, words=0)), ("t002", result(sums=3, words=0)), ("base", EvaluationResult("dev", 0, 0.5)),

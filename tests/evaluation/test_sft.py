@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from peft import PeftModel
 from pydantic import ValidationError
 from transformers.models.mixtral.modeling_mixtral import load_balancing_loss_func
 from trl import SFTConfig as SFTArguments
@@ -59,15 +60,16 @@ def encode(
 
 
 def run(
-    model_dir: Path, tokenizer: Any, subset: EncodedSubset, folder: Path, model: Any = None, seed: int = 0, **sft: Any
-) -> SimpleNamespace:
+    model_dir: Path, tokenizer: Any, subset: EncodedSubset, folder: Path, model: Any = None, seed: int = 0,
+    dtype: torch.dtype = torch.float32, adapter_dir: Path | None = None, **sft: Any,
+) -> SimpleNamespace:  # fmt: skip
     """Train as planned: the fields of ``Trained``, and the schedule."""
     model = model if model is not None else load_model(model_dir, "cpu", "float32")
     config = SFTConfig(**{"learning_rate": 1e-3, "batch_size": 8, **sft})
     schedule = plan(subset, config, seed)
     asked = TrainingPlan(
         base=str(model_dir), model=model, tokenizer=tokenizer, pool=None, subset=subset, schedule=schedule, seed=seed,
-        device="cpu", dtype=torch.float32, max_length=256, work_dir=folder,
+        device="cpu", dtype=dtype, max_length=256, work_dir=folder, adapter_dir=adapter_dir,
     )  # fmt: skip
     return SimpleNamespace(**vars(TRLTrainer(config).train(asked)), schedule=schedule)
 
@@ -483,6 +485,36 @@ def test_adapters_have_the_scale_the_dropout_and_the_seed_that_are_asked_for(
     torch.testing.assert_close(update(), plain)
     steady, dropped = trained(4), trained(4, lora_dropout=0.9)
     assert steady.losses[0] == pytest.approx(dropped.losses[0]) and steady.losses[-1] < dropped.losses[-1]
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float32])
+def test_what_small_steps_of_adapters_changed_is_scored_and_kept(
+    dtype, tiny_model_dir, tiny_tokenizer, pool_dir, tmp_path
+):
+    """At the default rate, where a sum in half precision leaves most weights as they were."""
+    name = str(dtype).removeprefix("torch.")
+    subset = encode(pool_dir, tiny_tokenizer)
+    trained = run(
+        tiny_model_dir, tiny_tokenizer, subset, tmp_path, load_model(tiny_model_dir, "cpu", name), dtype=dtype,
+        adapter_dir=tmp_path / "adapter", method="lora", max_steps=4, learning_rate=2e-5,
+    )  # fmt: skip
+
+    def exact() -> Any:
+        return load_model(tiny_model_dir, "cpu", name).float()
+
+    def logits(model: Any) -> torch.Tensor:
+        with torch.no_grad():
+            return model(torch.arange(5, 45)[None]).logits.double()
+
+    before = logits(exact())
+    change = logits(PeftModel.from_pretrained(exact(), str(tmp_path / "adapter"))) - before
+    held = copy.deepcopy(trained.model).float()
+    vars(held).pop("forward", None)  # TRL's, which calls the original
+    scored = logits(held) - before
+    kept = logits(trained.merged() if trained.merged else trained.model) - before
+    assert 0 < change.norm() < 0.01 * before.norm()
+    for found in (scored, kept):
+        assert (found - change).norm() < 0.01 * change.norm()
 
 
 def test_gradient_checkpointing_changes_nothing_but_memory(tiny_model_dir, tiny_tokenizer, pool_dir, tmp_path):

@@ -30,9 +30,7 @@ class SFTConfig(Configured):
         description="What trains: TRL in the worker process (trl), LLaMA-Factory by its own command (llamafactory), or a "
         "trainer that another package registers.",
     )
-    method: Literal["full", "lora"] = Field(
-        "full", description="Train all weights (full) or low-rank adapters that are merged before scoring (lora)."
-    )
+    method: Literal["full", "lora"] = Field("full", description="Train all weights (full) or low-rank adapters (lora).")
     lora_r: int = Field(16, ge=1, le=1024, description="Rank of the LoRA adapters.")
     lora_alpha: float = Field(32.0, gt=0.0, description="LoRA scale; adapters count alpha / r times.")
     lora_dropout: float = Field(0.0, ge=0.0, lt=1.0, description="Dropout in front of the LoRA adapters (share).")

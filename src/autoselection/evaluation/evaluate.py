@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -100,6 +100,7 @@ class _Run:
         self.job = job
         self.started = started
         self.costs: dict[str, Any] = {}
+        self.merged: Callable[[], PreTrainedModel] | None = None
         self.engine = make_engine(job.config)
         self.trainer = make_trainer(job.config.sft)
 
@@ -126,8 +127,11 @@ class _Run:
         tokenizer = load_tokenizer(job.model, job.chat_template, job.trust_remote_code)
         chat = ChatOptions.of(job.chat_template)
         tokenizer_key = (model_fingerprint(job.model, code=job.trust_remote_code), chat.key(resolve_model(job.model)))
+        # The untrained model is scored in the arithmetic of trained ones: floors and tables compare them.
+        weights = "float32" if job.config.sft.method == "full" else _name(dtype)
+        if self.engine.reads == "memory" and _name(dtype) != "float32":
+            self.costs["settings"]["weights"] = weights
         # Loaded on the CPU first: there, running out of memory on the device is a failure and not a broken model.
-        weights = "float32" if job.rows is not None and job.config.sft.method == "full" else _name(dtype)
         model: PreTrainedModel | None = None
         if self.trainer.in_process if job.rows is not None else self.engine.reads == "memory":
             model = load_model(job.model, "cpu", weights, trust_remote_code=job.trust_remote_code).to(device)
@@ -222,6 +226,9 @@ class _Run:
             "dtype": _name(dtype),
             "device": self.costs["settings"]["device"].split(":")[0],
         }
+        held = self.costs["settings"].get("weights", _name(dtype))
+        if job.rows is None and held != _name(dtype):  # the weights of a trained model are in its fingerprint
+            settings["weights"] = held
         seeds = [{"seed": job.seed} if benchmark.generation.temperature > 0 else {} for benchmark in benchmarks]
         return {
             benchmark.config.name: {**settings, "benchmark": benchmark.key, **seed}
@@ -287,6 +294,7 @@ class _Run:
                 trust_remote_code=job.trust_remote_code,
             )
         )
+        self.merged = trained.merged
         tell_losses(trained.losses)
         tenth = max(1, len(trained.losses) // 10)
         ends = (trained.losses[:tenth], trained.losses[-tenth:]) if trained.losses else ()
@@ -314,6 +322,8 @@ class _Run:
         from autoselection.language.models import save_tokenizer
 
         folder = self.job.work_dir / "model"
+        if self.merged is not None:
+            model = self.merged()
         model.save_pretrained(folder)
         save_tokenizer(tokenizer, folder)
         return str(folder)
@@ -323,6 +333,7 @@ class _Run:
         shutil.rmtree(self.job.work_dir / "adapter", ignore_errors=True)
         if not self.job.config.keep_model and self.job.rows is not None:
             shutil.rmtree(self.job.work_dir / "model", ignore_errors=True)
+        self.merged = None
         release_models()
 
 

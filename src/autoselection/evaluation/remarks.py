@@ -25,6 +25,34 @@ def orders_note(results: Iterable[EvaluationResult]) -> str | None:
     )
 
 
+def weights_note(results: Iterable[EvaluationResult]) -> str | None:
+    """What to bear in mind where some scores in bfloat16 are as an earlier version made them; None if none or all are."""
+    rounded = [result.settings for result in results if result.settings.get("dtype") == "bfloat16"]
+    held = {settings["weights"] for settings in rounded if "weights" in settings}
+    if not held:
+        return None
+    full = held == {"float32"}
+    affected = [settings for settings in rounded if ("trainable_parameters" in settings) != full]
+    former = sum("weights" not in settings for settings in affected)
+    if not former:
+        return None
+    if full:
+        return (
+            f"{former:,} of {len(affected):,} scores of the untrained model are of an earlier version, which held its weights in bfloat16: beside "
+            "those of trained models, whose weights are float32, they have a rounding of their own."
+        )
+    return (
+        f"{former:,} of {len(affected):,} trainings are of an earlier version, which merged LoRA adapters in bfloat16 before "
+        "scoring: of a small update most was rounded away, so compare only trainings of one version."
+    )
+
+
+def version_notes(results: Iterable[EvaluationResult]) -> list[str]:
+    """What to bear in mind where some evaluations are of an earlier version that made them otherwise."""
+    found = list(results)
+    return [note for note in (orders_note(found), weights_note(found)) if note]
+
+
 def padding_remark(what: str, device: str, packed: bool | None, problem: str | None) -> Iterator[str]:
     """What to say of passes on a GPU that were padded, or packed without FlashAttention: memory and time go into that unseen.
 
@@ -72,7 +100,7 @@ def remark_notes(results: Sequence[tuple[str, EvaluationResult]]) -> list[str]:
             count = int(metrics.get(AT_LIMIT, 0))
             if count and count > limited.get(task, (0,))[0]:
                 limited[task] = (count, int(metrics["items"]), result.split, name)
-    notes = [note] if (note := orders_note(result for _, result in results)) else []
+    notes = version_notes(result for _, result in results)
     for told in alike.values():
         others = len({name for name, _ in told}) - 1
         more = f" (The same, with other numbers, for {others:,} more.)" if others else ""

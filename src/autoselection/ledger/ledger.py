@@ -10,7 +10,7 @@ from pathlib import Path
 from autoselection.config import StudyConfig
 from autoselection.errors import StudyError
 from autoselection.evaluation import EvaluationResult, evaluate
-from autoselection.evaluation.remarks import orders_note, remark_notes
+from autoselection.evaluation.remarks import remark_notes, version_notes
 from autoselection.executors import Executor
 from autoselection.ledger.account import Account, Name
 from autoselection.ledger.journal import Journal
@@ -128,7 +128,7 @@ class Ledger:
     def _warn(self) -> None:
         """Say, once, that evaluations of the journal were made in several ways."""
         warnings = [mixed(kinds)] if len(kinds := self.arithmetics) > 1 else []
-        warnings += [note] if (note := orders_note(self.account.known().values())) else []
+        warnings += version_notes(self.account.known().values())
         for warning in warnings:
             console.say(warning, style="yellow")
         self._warned = bool(warnings)

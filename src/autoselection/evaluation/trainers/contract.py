@@ -6,7 +6,8 @@ Contract of every trainer, ours and those of other packages (:func:`autoselectio
   trainer, and subsets can be compared;
 - the same plan gives the same model, whatever this process drew or trained before: on a CPU bit for bit, on a GPU up to rounding
   (kernels there add up gradients in the order in which they get to them);
-- the model it gives has the base model's parameters, adapters merged, and is ready to be scored;
+- the model it gives is ready to be scored and has the base model's parameters, adapters merged; in half precision adapters
+  may stay beside its weights, if ``Trained.merged`` gives the merged model;
 - a training that fails by its own fault (divergence, more memory than there is) raises
   :class:`~autoselection.evaluation.runtime.TrainingFailure`, one that the machine ended
   :class:`~autoselection.evaluation.runtime.MachineFailure`, and what the user has to mend an
@@ -15,7 +16,7 @@ Contract of every trainer, ours and those of other packages (:func:`autoselectio
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar, Protocol
@@ -75,12 +76,14 @@ class Trained:
     """A fine-tuned model and what it took.
 
     Attributes:
-        model: the model, adapters merged.
+        model: the model that is scored.
         losses: mean loss per response token of every optimiser step.
         forward_passes: forward passes, one a micro-batch.
         trainable_parameters: parameters that were trained (count).
         packed: whether rows were trained without padding; None if the trainer does not say.
         packing_problem: why they were padded, or packed without FlashAttention though there is one (a clause); None if neither.
+        merged: makes the model that is kept of ``model``, whose adapters lie beside its weights, and may spoil ``model``; None
+            if it is the same.
     """
 
     model: PreTrainedModel
@@ -89,6 +92,7 @@ class Trained:
     trainable_parameters: int
     packed: bool | None = None
     packing_problem: str | None = None
+    merged: Callable[[], PreTrainedModel] | None = None
 
 
 class Trainer(Protocol):

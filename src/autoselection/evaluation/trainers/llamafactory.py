@@ -20,7 +20,7 @@ import shutil
 import signal
 import subprocess
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -35,6 +35,7 @@ from autoselection.evaluation.config import SFTConfig
 from autoselection.evaluation.memory import asked_bytes, blame, told_memory
 from autoselection.evaluation.runtime import MachineFailure, TrainingFailure
 from autoselection.evaluation.schedule import TrainingSchedule
+from autoselection.evaluation.trainers.adapters import scored_and_kept
 from autoselection.evaluation.trainers.contract import Trained, Trainer, TrainingPlan
 from autoselection.export import CannotHold, export_sharegpt, llamafactory_row
 from autoselection.language.models import cannot_load, load_model, one_line, resolve_model
@@ -145,7 +146,7 @@ class LlamaFactoryTrainer(Trainer):
         yaml_file = write_training(plan.pool, plan.subset.pool_rows[plan.schedule.order], folder, arguments)
         try:
             run = self.run_training(yaml_file)
-            model, trainable = load_trained(
+            model, trainable, merged = load_trained(
                 run,
                 self.config,
                 base=plan.base,
@@ -158,7 +159,7 @@ class LlamaFactoryTrainer(Trainer):
         finally:
             remove_bulk(folder)
         passes = plan.schedule.steps * int(arguments["gradient_accumulation_steps"])
-        return Trained(model, run.losses, passes, trainable)
+        return Trained(model, run.losses, passes, trainable, merged=merged)
 
     def train_arguments(
         self,
@@ -389,11 +390,11 @@ def _read(output: Path, log: Path) -> LlamaFactoryRun:
 
 def load_trained(
     run: LlamaFactoryRun, config: SFTConfig, *, base: str, dtype: str, device: str, trust_remote_code: bool
-) -> tuple[PreTrainedModel, int]:
-    """The trained model, adapters merged, and how many of its parameters were trained."""
+) -> tuple[PreTrainedModel, int, Callable[[], PreTrainedModel] | None]:
+    """The trained model, how many of its parameters were trained, and what merges it for keeping (see ``Trained``)."""
     if config.method == "full":
         model = load_model(run.output, device, dtype, trust_remote_code=trust_remote_code)
-        return model, sum(parameter.numel() for parameter in model.parameters())
+        return model, sum(parameter.numel() for parameter in model.parameters()), None
     from peft import PeftModel
 
     model = load_model(base, device, dtype, trust_remote_code=trust_remote_code)
@@ -403,8 +404,8 @@ def load_trained(
         sentence = f"LLaMA-Factory's adapters in {run.output} cannot be loaded: {one_line(error)}"
         raise cannot_load(sentence, error, run.output.glob("*.safetensors")) from error
     trained = sum(parameter.numel() for name, parameter in adapted.named_parameters() if "lora_" in name)
-    merged: PreTrainedModel = adapted.merge_and_unload()
-    return merged.eval(), trained
+    scored, merged = scored_and_kept(adapted)
+    return scored, trained, merged
 
 
 def remove_bulk(folder: Path) -> None:

@@ -22,6 +22,7 @@ from autoselection.evaluation.config import SFTConfig
 from autoselection.evaluation.memory import planned_gpu_bytes
 from autoselection.evaluation.runtime import seed_generators
 from autoselection.evaluation.schedule import TrainingSchedule
+from autoselection.evaluation.trainers.adapters import scored_and_kept
 from autoselection.evaluation.trainers.contract import Trained, Trainer, TrainingPlan
 from autoselection.seeds import SEEDS_END
 
@@ -96,13 +97,14 @@ class TRLTrainer(Trainer):
         with packed_attention(model, flash=packing.flash) if packing.possible else nullcontext():
             trainer.train()
             trainer.watch()
-        trained = trainer.model
+        trained, merged = trainer.model.eval(), None
         if config.method == "lora":
             if plan.adapter_dir is not None:
                 trained.save_pretrained(str(plan.adapter_dir))
-            trained = trained.merge_and_unload()
-        trained.eval()
-        return Trained(trained, trainer.losses, trainer.forward_passes, trainable, packing.possible, packing.problem)
+            trained, merged = scored_and_kept(trained)
+        return Trained(
+            trained, trainer.losses, trainer.forward_passes, trainable, packing.possible, packing.problem, merged
+        )
 
 
 @contextmanager
