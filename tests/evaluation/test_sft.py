@@ -27,6 +27,7 @@ from autoselection.evaluation.engines.lm_eval_model import ConversationLM
 from autoselection.evaluation.generation import Generation
 from autoselection.evaluation.runtime import TrainingFailure, quiet_libraries
 from autoselection.evaluation.schedule import TrainingSchedule, plan
+from autoselection.evaluation.trainers import token_loss
 from autoselection.evaluation.trainers.contract import TrainingPlan
 from autoselection.evaluation.trainers.trl import TRLTrainer, micro_batch_tokens, training_arguments
 from autoselection.language.chat import ConversationEncoder
@@ -216,6 +217,31 @@ def test_training_equals_a_plain_pytorch_loop_however_batches_are_split(
     assert trained.losses == pytest.approx(plain_loop(plain, subset, trained.schedule.order, 4), rel=1e-5)
     for (name, ours), theirs in zip(trained.model.named_parameters(), plain.parameters(), strict=True):
         assert torch.allclose(ours, theirs, atol=1e-5), name
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+@pytest.mark.parametrize("rows", [0, 1, 7, 8])
+def test_the_loss_of_many_tokens_is_the_whole_one_without_a_copy_of_the_logits(rows, dtype, monkeypatch):
+    monkeypatch.setattr(token_loss, "_LOGITS", {"cpu": 3 * 50})  # three rows at a time
+    generator = torch.Generator().manual_seed(0)
+    drawn = (20 * torch.randn(rows, 50, generator=generator)).to(dtype)
+    labels = torch.randint(50, (rows,), generator=generator)
+    ours, theirs = (drawn.clone().requires_grad_() for _ in range(2))
+    kept: list[int] = []
+
+    def keep(tensor: torch.Tensor) -> torch.Tensor:
+        kept.append(tensor.numel())
+        return tensor
+
+    with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
+        loss = token_loss.summed_cross_entropy(ours, labels)
+    assert sum(kept) <= rows * 50 + 2 * rows
+    whole = torch.nn.functional.cross_entropy(theirs.float(), labels, reduction="sum")
+    (loss / 7).backward()
+    (whole / 7).backward()
+    assert loss.dtype == torch.float32
+    torch.testing.assert_close(loss, whole)
+    torch.testing.assert_close(ours.grad, theirs.grad)
 
 
 @pytest.mark.parametrize("packed", [True, False])

@@ -19,6 +19,7 @@ from autoselection.activity import tell_loss
 from autoselection.evaluation.encoding import IGNORED, EncodedRow, EncodedSubset
 from autoselection.evaluation.runtime import TrainingFailure
 from autoselection.evaluation.schedule import TrainingSchedule, micro_batches, packed_batches
+from autoselection.evaluation.trainers.token_loss import summed_cross_entropy
 from autoselection.language.packed import Layout, Segment, on_device
 
 #: What one more forward and backward pass costs, in tokens: measured on a CPU; a GPU is idle during small passes.
@@ -122,7 +123,7 @@ class SubsetTrainer(SFTTrainer):  # type: ignore[misc]
         logits = logits.flatten(0, 1)
         if wanted is not None:
             logits = logits.index_select(0, wanted)
-        loss = torch.nn.functional.cross_entropy(logits.float(), labels, reduction="sum") / num_items_in_batch
+        loss = summed_cross_entropy(logits, labels) / num_items_in_batch
         if self._balance:  # a mean of its own, of which each pass has its share
             loss = loss + self._balance * outputs.aux_loss * (len(labels) / num_items_in_batch)
         return loss
