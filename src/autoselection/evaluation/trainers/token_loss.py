@@ -28,7 +28,7 @@ class _SummedCrossEntropy(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, logits: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
         rows = max(1, _LOGITS.get(logits.device.type, 1 << 24) // logits.shape[1])
-        normalisers = torch.cat([part.float().logsumexp(1) for part in logits.split(rows)])
+        normalisers = torch.cat([part.float().logsumexp(1) for part in torch.split(logits, rows)])
         ctx.rows = rows
         ctx.save_for_backward(logits, labels, normalisers)
         return (normalisers - logits.gather(1, labels[:, None])[:, 0].float()).sum()
