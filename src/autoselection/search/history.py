@@ -13,7 +13,7 @@ from autoselection.errors import ConfigError, StudyError
 from autoselection.search.config import SearchConfig
 from autoselection.search.credit import Credit, credit
 from autoselection.search.levels import FULL, Level, lower_levels
-from autoselection.search.outliers import worst_told
+from autoselection.search.outliers import as_told
 from autoselection.search.pareto import NO_TASKS, ROWS, SCORE, TOKENS, front
 from autoselection.search.records import Candidate, EvaluatedCandidate, Observation, Origin
 from autoselection.search.series import Series, aligned
@@ -239,11 +239,9 @@ class SearchHistory:
                 scores.setdefault(place, []).append(trial.score)
                 first.setdefault(place, trial.candidate)
         means = {place: float(np.mean(found)) if len(found) > 1 else found[0] for place, found in scores.items()}
-        worst = {
-            series: worst_told(np.array([mean for (_, own), mean in means.items() if own == series], np.float64))
-            for series in {series for _, series in means}
-        }
-        means = {(subset, series): max(mean, worst[series]) for (subset, series), mean in means.items()}
+        for series in {own for _, own in means}:
+            places = [place for place in means if place[1] == series]
+            means |= zip(places, as_told(np.array([means[place] for place in places])).tolist(), strict=True)
         changes = []
         for (_, series), candidate in first.items():
             parent = self._candidates.get(candidate.parent) if candidate.parent else None

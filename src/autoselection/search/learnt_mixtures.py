@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from autoselection.operators.groups import group_codes
 from autoselection.operators.mixing_rules import after_excess_loss
 from autoselection.search.mixture_fits import by_boosting, by_mixing_law, leading_mean
-from autoselection.search.outliers import worst_told
+from autoselection.search.outliers import as_told
 from autoselection.search.records import EvaluatedCandidate
 from autoselection.signals.table import SignalTable
 from autoselection.statistics import all_alike
@@ -63,8 +63,7 @@ def learnt_mixtures(
     if len(signals.source_names) < 2 or not scored:
         return found
     inputs = np.array([described(trial.candidate.rows, signals) for trial in scored])
-    scores = np.array([trial.score for trial in scored], np.float64)
-    losses = -np.maximum(scores, worst_told(scores))
+    losses = -as_told(np.array([trial.score for trial in scored], np.float64))
     if len(scored) >= LEAST and not all_alike(losses):
         wanted = simulated(inputs, rng, SIMULATED)
         for method, fit in ((BOOSTED, by_boosting), (BY_LAW, by_mixing_law)):

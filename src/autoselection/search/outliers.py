@@ -37,3 +37,8 @@ def worst_told(scores: Array) -> float:
     spread = max(better_spread(scores), NORMAL_DEVIATION * float(np.median(np.abs(scores - centre))))
     far = FAR + FAR_OF_FEW / len(scores)
     return float(scores[scores >= centre - far * spread].min()) if spread > 1e-12 else -np.inf
+
+
+def as_told(scores: Array) -> Array:
+    """Scores of which those far below the rest count as the worst of it, see :func:`worst_told`."""
+    return np.maximum(scores, worst_told(scores))

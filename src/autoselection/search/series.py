@@ -22,7 +22,7 @@ from typing import TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from autoselection.search.outliers import worst_told
+from autoselection.search.outliers import as_told
 
 Array = NDArray[np.float64]
 
@@ -143,7 +143,7 @@ def aligned(scores: Array, series: Sequence[Series], subsets: Sequence[str]) -> 
     moved = scores.copy()
     calm = scores.copy()
     for own in places.values():
-        calm[own] = np.maximum(scores[own], worst_told(scores[own]))
+        calm[own] = as_told(scores[own])
     first = _means(calm, places[names[0]], subsets)
     for name in names[1:]:
         other = _means(calm, places[name], subsets)
